@@ -1,0 +1,1 @@
+"""Compact, tree-shaped classifier heads for tiny CNNs."""

@@ -1,0 +1,95 @@
+"""Files that are whole or absent, their hashes, and the one error that a user's mistake raises."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as _load_safetensors
+from safetensors.numpy import save as _dump_safetensors
+
+
+class InputError(Exception):
+    """A mistake in what the user gave: one sentence naming the file, key or row, and the remedy."""
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary file beside `path`; sync and rename it on success, remove it on failure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    os.close(handle)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` so that `path` holds all of it or is as it was."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 `text` so that `path` holds all of it or is as it was."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as indented JSON; NaN and infinities are refused, since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> object:
+    """Read a JSON file; a broken one is the user's to mend, and the error says where."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); mend it or remove it.") from error
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be read ({error.strerror}); check the path and its permissions."
+        ) from error
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_tensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write named arrays as safetensors: the same arrays give the same bytes."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+    write_bytes(path, _dump_safetensors(contiguous))
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the named arrays of a safetensors file."""
+    try:
+        return _load_safetensors(Path(path).read_bytes())
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is no whole safetensors file ({error}); delete it and make it again."
+        ) from error

@@ -1,0 +1,68 @@
+"""What a job tells: each line goes to its log file and to the terminal, progress included."""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from treehead.artifacts import InputError
+
+_logger = logging.getLogger("treehead")
+
+
+def say(line: str) -> None:
+    """Tell one line."""
+    _logger.info(line)
+
+
+@contextmanager
+def job(log: str | Path) -> Iterator[None]:
+    """Run the body with its lines in `log` and on stderr; an InputError ends the process politely."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(log, mode="w")):
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        _logger.addHandler(handler)
+    _logger.setLevel(logging.INFO)
+    try:
+        yield
+    except InputError as error:
+        _logger.error("Error: %s", error)
+        sys.exit(1)
+    except Exception:
+        _logger.exception("This is a defect of treehead, not a mistake of yours; please report it:")
+        sys.exit(1)
+
+
+class _Lines:
+    """A text stream for tqdm that turns its redrawn bar into lines of the log."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip("\r\n\x1b[A "):
+            say(line)
+
+    def flush(self) -> None:
+        pass
+
+
+def progress(items: Iterable, what: str, total: int, unit: str, step: int = 1) -> Iterator:
+    """Yield `items`, telling every 5 s how many units are done, how fast, and the time left.
+
+    Each item stands for `step` units of `total`.
+    """
+    with tqdm(
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        mininterval=5,
+        maxinterval=5,
+        delay=5,
+        file=_Lines(),
+        dynamic_ncols=False,
+        bar_format="{desc}: {n_fmt} of {total_fmt} {unit}, {rate_noinv_fmt}, {remaining} left",
+    ) as bar:
+        for item in items:
+            yield item
+            bar.update(min(step, total - bar.n))
