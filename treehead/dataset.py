@@ -1,0 +1,178 @@
+"""Labelled images in parquet, in the layout of the hub's `uoft-cs/cifar100`: read, checked, split.
+
+Columns: `img` = struct{bytes: PNG, path}, `fine_label`, `coarse_label`. Only parquet is read, never pickle.
+"""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from treehead.artifacts import InputError, replacing
+
+LAYOUT = pa.schema(
+    [
+        ("img", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("fine_label", pa.int64()),
+        ("coarse_label", pa.int64()),
+    ]
+)
+
+
+def find(folder: str | Path, split: str) -> Path:
+    """The one parquet file of a split ("train" or "test") in a folder."""
+    if not Path(folder).is_dir():
+        raise InputError(
+            f"The folder {folder} of dataset.source does not exist; "
+            "give a folder that holds *train*.parquet and *test*.parquet."
+        )
+    found = sorted(Path(folder).glob(f"*{split}*.parquet"))
+    if len(found) != 1:
+        raise InputError(
+            f"The folder {folder} of dataset.source holds {len(found)} files that match "
+            f"*{split}*.parquet; leave exactly one there."
+        )
+    return found[0]
+
+
+def write(path: str | Path, rows: Iterable[tuple[bytes, int, int]]) -> None:
+    """Write rows (PNG, fine label, coarse label) in the hub's layout."""
+    pngs, fine, coarse = zip(*rows, strict=True)
+    table = pa.table(
+        {"img": [{"bytes": png} for png in pngs], "fine_label": fine, "coarse_label": coarse},
+        schema=LAYOUT,
+    )
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="none", store_schema=False)
+
+
+def labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Fine and coarse labels of a file, each int64 (n,)."""
+    table = _read(path, ["fine_label", "coarse_label"])
+    return table["fine_label"].to_numpy(), table["coarse_label"].to_numpy()
+
+
+def images(path: str | Path, size: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Decoded images of a file, uint8 (n, 3, size, size), all of them or those of `rows`."""
+    pngs = _column(_read(path, ["img"]), "img", "bytes")
+    rows = np.arange(len(pngs)) if rows is None else rows
+    decoded = np.empty((len(rows), 3, size, size), dtype=np.uint8)
+    for position, row in enumerate(rows):
+        decoded[position] = _decode(pngs[int(row)].as_py(), size, path, row).transpose(2, 0, 1)
+    return decoded
+
+
+def _decode(png: bytes | None, size: int, path: str | Path, row: int) -> np.ndarray:
+    try:
+        image = Image.open(io.BytesIO(png or b""))
+        pixels = np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"{path}, row {row}: the image can't be decoded ({type(error).__name__}); "
+            "replace or remove that row."
+        ) from error
+    if pixels.shape != (size, size, 3):
+        height, width = pixels.shape[:2]
+        raise InputError(
+            f"{path}, row {row}: the image is {width} x {height} pixels, not {size} x {size}; "
+            "set dataset.image_size to the size of your images, one for all of them."
+        )
+    return pixels
+
+
+def check(path: str | Path, classes: int, size: int, per_class: int | None, complete: bool) -> int:
+    """Check a whole file, every image and label in it, and return its number of rows.
+
+    Args:
+        path: the parquet file.
+        classes: fine labels must lie in 0..classes-1.
+        size: side of every image in pixels.
+        per_class: number of images that each class must have, if that is known.
+        complete: whether each class must have at least one image.
+    """
+    fine, coarse = labels(path)
+    for name, column in (("fine_label", fine), ("coarse_label", coarse)):
+        outside = np.flatnonzero((column < 0) | (column >= classes))
+        if len(outside):
+            row = outside[0]
+            raise InputError(
+                f"{path}, row {row}: {name} is {column[row]}, outside 0..{classes - 1}; "
+                "mend the row, or set dataset.classes."
+            )
+    counts = np.bincount(fine, minlength=classes)
+    if complete and (absent := np.flatnonzero(counts == 0)).size:
+        raise InputError(
+            f"{path} has no image of class {absent[0]}; add some, or set dataset.classes "
+            "to the number of classes that you have."
+        )
+    if per_class is not None and (uneven := np.flatnonzero(counts != per_class)).size:
+        raise InputError(
+            f"{path} has {counts[uneven[0]]} images of class {uneven[0]}, not {per_class}; "
+            "fetch the file again, or set the expected number under dataset to null."
+        )
+    images(path, size)
+    return len(fine)
+
+
+def split(fine: np.ndarray, fraction: float, seed: int) -> dict[str, np.ndarray]:
+    """Split the rows of train into "train" and "val", stratified by class.
+
+    Of each class a rounded `fraction` of its images goes to val, at least one to each side if it has two.
+
+    Args:
+        fine: labels (n,).
+        fraction: share of val, 0 < fraction < 1.
+        seed: seed of the choice.
+
+    Returns:
+        Ascending row numbers of each part; together they are 0..n-1.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = np.zeros(len(fine), dtype=bool)
+    for label in np.unique(fine):
+        rows = generator.permutation(np.flatnonzero(fine == label))
+        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+        chosen[rows[:count]] = True
+    return {"train": np.flatnonzero(~chosen), "val": np.flatnonzero(chosen)}
+
+
+def _read(path: str | Path, columns: list[str]) -> pa.Table:
+    if not Path(path).is_file():
+        raise InputError(f"The file {path} does not exist; check dataset.source.")
+    try:
+        with pq.ParquetFile(path) as file:
+            absent = [name for name in LAYOUT.names if name not in file.schema_arrow.names]
+            if absent:
+                raise InputError(
+                    f"{path} has no column {absent[0]}; it needs img (a struct with bytes), "
+                    "fine_label and coarse_label, as uoft-cs/cifar100 has them."
+                )
+            table = file.read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is no whole parquet file ({reason}); fetch it again.") from error
+    for name in columns:
+        _check_type(path, name, table.schema.field(name).type)
+        if table[name].null_count:
+            row = pc.index(table[name].is_null(), True).as_py()
+            raise InputError(f"{path}, row {row}: {name} is empty; mend or remove that row.")
+    return table
+
+
+def _check_type(path: str | Path, name: str, kind: pa.DataType) -> None:
+    if name == "img":
+        fits = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    else:
+        fits = pa.types.is_integer(kind)
+    if not fits:
+        wanted = LAYOUT.field(name).type
+        raise InputError(f"{path}: the column {name} is {kind}; it must be {wanted}.")
+
+
+def _column(table: pa.Table, struct: str, field: str) -> pa.Array:
+    return pc.struct_field(table[struct].combine_chunks(), field)

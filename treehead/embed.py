@@ -1,0 +1,105 @@
+"""Every image once through the frozen backbone: onnxruntime on a CPU, torch on a GPU."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from treehead.artifacts import replacing
+from treehead.console import progress
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "identity": lambda images: images,
+    "flip": lambda images: np.ascontiguousarray(images[..., ::-1]),
+}
+
+# Largest difference to the eager network that an exported one may show, relative to the largest feature.
+TOLERANCE = 1e-4
+
+
+def state_hash(network: nn.Module) -> str:
+    """SHA-256 over all parameters and buffers of a network, with their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: int) -> float:
+    """Write the backbone as ONNX (uint8 images in, features out) and prove that it is the same function.
+
+    Args:
+        backbone: maps images (n, 3, h, w) to features (n, dim); put into eval mode here.
+        path: the .onnx file to write.
+        probe: some images uint8 (n, 3, h, w), n >= 2, on which both must agree.
+        threads: threads of the comparison.
+
+    Returns:
+        The largest difference of a feature, absolute.
+
+    Raises:
+        RuntimeError: the export differs by more than `TOLERANCE`, or the backbone changed.
+    """
+    backbone.eval()
+    before = state_hash(backbone)
+    images = torch.from_numpy(probe)
+    with replacing(path) as temporary:
+        torch.onnx.export(
+            backbone,
+            (images,),
+            temporary,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+        )
+        with torch.inference_mode():
+            eager = backbone(images).numpy()
+        difference = float(np.abs(with_onnx(temporary, threads)(probe) - eager).max())
+        if difference > TOLERANCE * max(1.0, float(np.abs(eager).max())):
+            raise RuntimeError(f"the exported backbone differs from the eager one by {difference}")
+        if state_hash(backbone) != before:
+            raise RuntimeError("the backbone changed while it was exported")
+    return difference
+
+
+def with_onnx(path: str | Path, threads: int) -> Run:
+    """A function from images (n, 3, h, w) to features (n, dim) on the CPU; its file can't change."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda images: session.run(["features"], {"images": images})[0]
+
+
+def with_torch(backbone: nn.Module, device: str) -> Run:
+    """The same through torch, for a GPU."""
+    backbone = backbone.to(device).eval()
+
+    @torch.inference_mode()
+    def run(images: np.ndarray) -> np.ndarray:
+        return backbone(torch.from_numpy(images).to(device)).cpu().numpy()
+
+    return run
+
+
+def embed(images: np.ndarray, views: list[str], run: Run, batch_size: int, what: str) -> np.ndarray:
+    """Features (views, n, dim) of images uint8 (n, 3, h, w), one pass a view."""
+    batches = [(view, start) for view in views for start in range(0, len(images), batch_size)]
+    total = len(views) * len(images)
+    features = [
+        run(VIEWS[view](images[start : start + batch_size]))
+        for view, start in progress(batches, what, total, "images", batch_size)
+    ]
+    return np.concatenate(features).reshape(len(views), len(images), -1)

@@ -1,0 +1,35 @@
+"""Stored features of a split: what the frozen backbone says of each image, and its label."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from treehead.artifacts import read_tensors, write_tensors
+
+
+class Embeddings(NamedTuple):
+    """Features float32 (views, n, dim), the first view being the image as it is; labels int64 (n,)."""
+
+    features: np.ndarray
+    fine: np.ndarray
+
+    def flat(self) -> tuple[np.ndarray, np.ndarray]:
+        """All views as rows: features (views * n, dim) and labels (views * n,)."""
+        views, n, dim = self.features.shape
+        return self.features.reshape(views * n, dim), np.tile(self.fine, views)
+
+    def of(self, classes: np.ndarray) -> "Embeddings":
+        """Only the images of these fine classes."""
+        kept = np.isin(self.fine, classes)
+        return Embeddings(self.features[:, kept], self.fine[kept])
+
+
+def write(path: str | Path, embeddings: Embeddings) -> None:
+    """Write a split's features and labels."""
+    write_tensors(path, embeddings._asdict())
+
+
+def read(path: str | Path) -> Embeddings:
+    """Read a split's features and labels."""
+    return Embeddings(**read_tensors(path))

@@ -1,0 +1,158 @@
+"""Pretrained weights of many makes become one safetensors file, and nothing in them is executed.
+
+Canonical names: `backbone.<name in the network>`, and `head.weight`, `head.bias` if the file has a linear head.
+"""
+
+import pickle
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from treehead.artifacts import InputError, read_tensors, write_tensors
+
+Tensors = dict[str, Tensor]
+
+
+class _Inert:
+    """Stands in for an optimiser or a scheduler of a training checkpoint; it does nothing."""
+
+
+def _plain_dict(*_: object) -> dict:
+    return {}
+
+
+# What micromind's training checkpoints hold beside tensors. Each name is mapped to something inert:
+# not even torch's own optimisers are built.
+_INERT_GLOBALS = [
+    dict,
+    (_plain_dict, "collections.defaultdict"),
+    (_Inert, "torch.optim.adam.Adam"),
+    (_Inert, "torch.optim.adamw.AdamW"),
+    (_Inert, "torch.optim.sgd.SGD"),
+    (_Inert, "torch.optim.lr_scheduler.StepLR"),
+    (_Inert, "torch.optim.lr_scheduler.CosineAnnealingLR"),
+]
+
+# Where checkpoints keep the backbone's own tensors, and prefixes that trainers put before names.
+_BACKBONE_KEYS = ("feature_extractor", "state_dict", "model")
+_PREFIXES = ("backbone.", "feature_extractor.", "module.", "_orig_mod.", "model.")
+_HEAD_KEYS = ("classifier", "head", "fc")
+
+
+def load(path: str | Path) -> tuple[Tensors, Tensors]:
+    """Read a weights file: the backbone's tensors, and its linear head's ({} if it has none).
+
+    Takes .safetensors, and what `torch.save` wrote: a state dict or a micromind checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"The weights file {path} does not exist; check backbone.weights.")
+    if path.suffix == ".safetensors":
+        loaded = {name: torch.from_numpy(array) for name, array in read_tensors(path).items()}
+    else:
+        loaded = _load_pickle(path)
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path} holds a {type(loaded).__name__}, not named tensors.")
+    return _separate(loaded, path)
+
+
+def _load_pickle(path: Path) -> object:
+    try:
+        with torch.serialization.safe_globals(_INERT_GLOBALS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")
+        raise InputError(
+            f"{path} is refused, since it holds more than tensors{f' ({reason.strip()})' * bool(reason)}"
+            "; save its state dict alone with torch.save or as .safetensors."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path} is no whole weights file ({reason}); fetch or save it again."
+        ) from error
+
+
+def _separate(loaded: dict, path: Path) -> tuple[Tensors, Tensors]:
+    inner = next(
+        (loaded[key] for key in _BACKBONE_KEYS if isinstance(loaded.get(key), dict)), loaded
+    )
+    tensors = {_strip(name): value for name, value in inner.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise InputError(f"{path} holds no tensors; its keys are {', '.join(map(str, loaded))}.")
+    head = next((loaded[key] for key in _HEAD_KEYS if isinstance(loaded.get(key), dict)), {})
+    flat = {**tensors, **{f"head.{name}": value for name, value in head.items()}}
+    owners = {name: name.split(".")[0] in _HEAD_KEYS for name in flat}
+    backbone = {name: value for name, value in flat.items() if not owners[name]}
+    return backbone, _linear([value for name, value in flat.items() if owners[name]])
+
+
+def _strip(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _linear(tensors: list[Tensor]) -> Tensors:
+    """The weight (classes, dim) and bias (classes,) of a head that is one linear layer, else {}."""
+    if sorted(tensor.ndim for tensor in tensors) != [1, 2]:
+        return {}
+    bias, weight = sorted(tensors, key=lambda tensor: tensor.ndim)
+    return {"weight": weight, "bias": bias}
+
+
+def fit(tensors: Tensors, network: nn.Module, path: str | Path) -> Tensors:
+    """Order `tensors` as `network` has them, after comparing names and shapes one by one.
+
+    Names may differ by one common prefix that only the file or only the network has.
+    """
+    wanted = network.state_dict()
+    tensors = _align(tensors, wanted)
+    for name, value in wanted.items():
+        if name not in tensors:
+            raise InputError(
+                f"{path} does not fit backbone.architecture: it has no tensor {name}, here of shape "
+                f"{tuple(value.shape)}; choose the architecture that it was trained with."
+            )
+        if tensors[name].shape != value.shape:
+            raise InputError(
+                f"{path} does not fit backbone.architecture: its tensor {name} is "
+                f"{tuple(tensors[name].shape)}, here {tuple(value.shape)}; "
+                "give the settings that it was trained with."
+            )
+        if value.is_floating_point() and not tensors[name].isfinite().all():
+            raise InputError(f"{path}: the tensor {name} holds NaN or infinity; use another file.")
+    if surplus := sorted(set(tensors) - set(wanted)):
+        raise InputError(
+            f"{path} does not fit backbone.architecture: its tensor {surplus[0]} of shape "
+            f"{tuple(tensors[surplus[0]].shape)} has no place here; choose the architecture that it was trained with."
+        )
+    return {name: tensors[name].to(value.dtype) for name, value in wanted.items()}
+
+
+def _align(tensors: Tensors, wanted: Tensors) -> Tensors:
+    """Give the tensors the prefix of `wanted` ("0." where the network is wrapped in a Sequential)."""
+    prefix = next(iter(wanted)).removesuffix(next(iter(tensors)))
+    if prefix in ("", next(iter(wanted))) or any(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def save(path: str | Path, backbone: Tensors, head: Tensors) -> None:
+    """Write the canonical safetensors file."""
+    named = {f"backbone.{name}": value for name, value in backbone.items()}
+    named |= {f"head.{name}": value for name, value in head.items()}
+    write_tensors(path, {name: value.detach().cpu().numpy() for name, value in named.items()})
+
+
+def read(path: str | Path) -> tuple[Tensors, dict[str, np.ndarray]]:
+    """Read the canonical file: the backbone's tensors, and the head as numpy arrays."""
+    arrays = defaultdict(dict)
+    for name, array in read_tensors(path).items():
+        owner, _, rest = name.partition(".")
+        arrays[owner][rest] = array
+    backbone = {name: torch.from_numpy(array) for name, array in arrays["backbone"].items()}
+    return backbone, arrays["head"]
