@@ -39,17 +39,19 @@ class Backbone(nn.Module):
         return F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=shrinks)
 
 
-def build(architecture: str, settings: dict[str, Any], size: int, data: dict[str, Any]) -> Backbone:
-    """An untrained backbone, initialised from torch's ambient generator (seed it before).
+def build(
+    architecture: str, settings: dict[str, Any], size: int, normalization: dict[str, list[float]]
+) -> Backbone:
+    """A backbone with its preprocessing, initialised from torch's ambient generator.
 
     Args:
         architecture: a key of `ARCHITECTURES`.
         settings: that architecture's own settings, as under `backbone.<architecture>`.
         size: input side in pixels.
-        data: normalisation of the data set, `mean` and `std` on the 0..1 scale.
+        normalization: `mean` and `std` of the data set per channel, on the 0..1 scale.
     """
     network, dim = ARCHITECTURES[architecture](size=size, **settings)
-    return Backbone(network, dim, size, data["mean"], data["std"])
+    return Backbone(network, dim, size, **normalization)
 
 
 def phinet(

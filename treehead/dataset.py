@@ -6,6 +6,7 @@ Columns: `img` = struct{bytes: PNG, path}, `fine_label`, `coarse_label`. Only pa
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,22 +23,6 @@ LAYOUT = pa.schema(
         ("coarse_label", pa.int64()),
     ]
 )
-
-
-def find(folder: str | Path, split: str) -> Path:
-    """The one parquet file of a split ("train" or "test") in a folder."""
-    if not Path(folder).is_dir():
-        raise InputError(
-            f"The folder {folder} of dataset.source does not exist; "
-            "give a folder that holds *train*.parquet and *test*.parquet."
-        )
-    found = sorted(Path(folder).glob(f"*{split}*.parquet"))
-    if len(found) != 1:
-        raise InputError(
-            f"The folder {folder} of dataset.source holds {len(found)} files that match "
-            f"*{split}*.parquet; leave exactly one there."
-        )
-    return found[0]
 
 
 def write(path: str | Path, rows: Iterable[tuple[bytes, int, int]]) -> None:
@@ -85,17 +70,17 @@ def _decode(png: bytes | None, size: int, path: str | Path, row: int) -> np.ndar
     return pixels
 
 
-def check(path: str | Path, classes: int, size: int, per_class: int | None, complete: bool) -> int:
-    """Check a whole file, every image and label in it, and return its number of rows.
+def check(path: str | Path, settings: dict[str, Any], split: str) -> None:
+    """Check a whole file, every image and label in it.
 
     Args:
         path: the parquet file.
-        classes: fine labels must lie in 0..classes-1.
-        size: side of every image in pixels.
-        per_class: number of images that each class must have, if that is known.
-        complete: whether each class must have at least one image.
+        settings: `classes`, `image_size`, and for each split the images of each class that it must
+            have, `<split>_per_class`, or None if that is not known.
+        split: "train" or "test"; only train must have images of each class.
     """
     fine, coarse = labels(path)
+    classes, per_class = settings["classes"], settings[f"{split}_per_class"]
     for name, column in (("fine_label", fine), ("coarse_label", coarse)):
         outside = np.flatnonzero((column < 0) | (column >= classes))
         if len(outside):
@@ -105,18 +90,32 @@ def check(path: str | Path, classes: int, size: int, per_class: int | None, comp
                 "mend the row, or set dataset.classes."
             )
     counts = np.bincount(fine, minlength=classes)
-    if complete and (absent := np.flatnonzero(counts == 0)).size:
+    if split == "train" and counts.min() < 2:
         raise InputError(
-            f"{path} has no image of class {absent[0]}; add some, or set dataset.classes "
-            "to the number of classes that you have."
+            f"{path} has {counts.min()} images of class {counts.argmin()}, and train needs two of "
+            "each; add some, or set dataset.classes to the number of classes that you have."
         )
     if per_class is not None and (uneven := np.flatnonzero(counts != per_class)).size:
         raise InputError(
-            f"{path} has {counts[uneven[0]]} images of class {uneven[0]}, not {per_class}; "
-            "fetch the file again, or set the expected number under dataset to null."
+            f"{path} has {counts[uneven[0]]} images of class {uneven[0]}, not {per_class}; fetch "
+            f"the file again, or set dataset.{split}_per_class to null."
         )
-    images(path, size)
-    return len(fine)
+    images(path, settings["image_size"])
+
+
+def part(path: str | Path, name: str, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, 3, size, size) and fine labels int64 (n,) of "train", "val" or "test".
+
+    Args:
+        path: the parquet file of train, or of test.
+        name: the part; train and val are parts of one file.
+        settings: `image_size`, and but for test the `val_fraction` and the `seed` of the split.
+    """
+    fine, _ = labels(path)
+    rows = np.arange(len(fine))
+    if name != "test":
+        rows = split(fine, settings["val_fraction"], settings["seed"])[name]
+    return images(path, settings["image_size"], rows), fine[rows]
 
 
 def split(fine: np.ndarray, fraction: float, seed: int) -> dict[str, np.ndarray]:

@@ -19,10 +19,12 @@ class Embeddings(NamedTuple):
         views, n, dim = self.features.shape
         return self.features.reshape(views * n, dim), np.tile(self.fine, views)
 
-    def of(self, classes: np.ndarray) -> "Embeddings":
-        """Only the images of these fine classes."""
-        kept = np.isin(self.fine, classes)
-        return Embeddings(self.features[:, kept], self.fine[kept])
+    def among(self, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """As `flat`, of the images of these fine classes; a label is a place in `classes`."""
+        place = np.full(max(*classes, self.fine.max()) + 1, -1)
+        place[classes] = np.arange(len(classes))
+        chosen = place[self.fine] >= 0
+        return Embeddings(self.features[:, chosen], place[self.fine[chosen]]).flat()
 
 
 def write(path: str | Path, embeddings: Embeddings) -> None:

@@ -4,7 +4,6 @@ Canonical names: `backbone.<name in the network>`, and `head.weight`, `head.bias
 """
 
 import pickle
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -148,11 +147,15 @@ def save(path: str | Path, backbone: Tensors, head: Tensors) -> None:
     write_tensors(path, {name: value.detach().cpu().numpy() for name, value in named.items()})
 
 
-def read(path: str | Path) -> tuple[Tensors, dict[str, np.ndarray]]:
-    """Read the canonical file: the backbone's tensors, and the head as numpy arrays."""
-    arrays = defaultdict(dict)
-    for name, array in read_tensors(path).items():
-        owner, _, rest = name.partition(".")
-        arrays[owner][rest] = array
-    backbone = {name: torch.from_numpy(array) for name, array in arrays["backbone"].items()}
-    return backbone, arrays["head"]
+def into(network: nn.Module, path: str | Path) -> None:
+    """Put the backbone's tensors of a canonical file into `network`."""
+    tensors, _ = load(path)
+    network.load_state_dict(fit(tensors, network, path))
+
+
+def head(path: str | Path) -> dict[str, np.ndarray]:
+    """The linear head of a canonical file: weight (classes, dim) and bias (classes,)."""
+    _, tensors = load(path)
+    if not tensors:
+        raise InputError(f"{path} has no linear head; use weights that were trained with one.")
+    return {name: tensor.numpy() for name, tensor in tensors.items()}

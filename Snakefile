@@ -1,0 +1,35 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=config["results"],
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    parent="|".join(PARENTS),
+    split="train|val|test",
+
+
+rule all:
+    """The hierarchical classifier's metrics, and the figures of the report."""
+    default_target: True
+    input:
+        "<results>/hierarchy100/metrics.json",
+
+
+
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/backbone.smk"
+include: "workflow/rules/hierarchy.smk"
+include: "workflow/rules/figures.smk"

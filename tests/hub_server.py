@@ -1,0 +1,146 @@
+"""A small hub on 127.0.0.1 for tests, which answers huggingface_hub's client and fails on order.
+
+It answers HEAD and GET on `/[datasets/]<repo>/resolve/<revision>/<file>`, whole or by Range, with
+the headers that the client reads: X-Repo-Commit, X-Linked-Etag, X-Linked-Size and X-Error-Code.
+"""
+
+import hashlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+COMMIT = "1" * 40
+
+
+class Request(NamedTuple):
+    """One request as the server saw it; an absent header is None."""
+
+    method: str
+    path: str
+    range: str | None
+    authorization: str | None
+
+
+@dataclass
+class Hub:
+    """What the server holds, how it misbehaves, and what it was asked.
+
+    `files` maps a path such as `datasets/owner/name/file` to its bytes; `branches` are the
+    revisions that stand for COMMIT.
+    """
+
+    files: dict[str, bytes]
+    branches: tuple[str, ...] = ("main",)
+    commit: str | None = COMMIT  # None: a server that is no hub
+    refusal: tuple[int, str] | None = None  # status and X-Error-Code of every answer
+    xet: str | None = None  # the address of a Xet storage that the files are said to be in
+    wrong_bytes: bool = False  # right size, right headers, other content
+    cuts: list[int] = field(default_factory=list)  # the next GETs end after so many bytes ...
+    reset: bool = False  # ... by a TCP reset instead of a plain end
+    requests: list[Request] = field(default_factory=list)
+    url: str = ""
+
+    def asked(self, method: str) -> list[Request]:
+        """The requests of one method for files."""
+        return [one for one in self.requests if one.method == method and "/resolve/" in one.path]
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Serve `hub` at `hub.url` while the body runs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Bound", (_Handler,), {"hub": hub}))
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+    def _answer(self, with_body: bool) -> None:
+        asked_range, authorization = self.headers["Range"], self.headers["Authorization"]
+        self.hub.requests.append(Request(self.command, self.path, asked_range, authorization))
+        repo, found, rest = self.path.strip("/").partition("/resolve/")
+        revision, _, filename = rest.partition("/")
+        if "/xet-read-token/" in self.path:
+            self._send_xet_token()
+        elif not found:
+            self._refuse(404, "")
+        elif self.hub.refusal:
+            self._refuse(*self.hub.refusal)
+        elif not any(path.startswith(f"{repo}/") for path in self.hub.files):
+            self._refuse(401, "RepoNotFound")
+        elif revision not in (*self.hub.branches, COMMIT):
+            self._refuse(404, "RevisionNotFound")
+        elif f"{repo}/{filename}" not in self.hub.files:
+            self._refuse(404, "EntryNotFound")
+        else:
+            self._send(self.hub.files[f"{repo}/{filename}"], asked_range, with_body)
+
+    def _refuse(self, status: int, code: str) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send_xet_token(self) -> None:
+        self.send_response(200)
+        self.send_header("X-Xet-Cas-Url", self.hub.xet)
+        self.send_header("X-Xet-Access-Token", "token")
+        self.send_header("X-Xet-Token-Expiration", str(int(time.time()) + 3600))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send(self, content: bytes, asked_range: str | None, with_body: bool) -> None:
+        start = int(asked_range.removeprefix("bytes=").removesuffix("-")) if asked_range else 0
+        self.send_response(206 if asked_range else 200)
+        if asked_range:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Linked-Size", str(len(content)))
+        if self.hub.commit:
+            self.send_header("X-Repo-Commit", self.hub.commit)
+        if self.hub.xet:
+            self.send_header("X-Xet-Hash", hashlib.sha256(content).hexdigest())
+            self.send_header("Link", f'<{self.hub.url}/api/xet-read-token/main>; rel="xet-auth"')
+        self.end_headers()
+        if with_body:
+            self._send_body(content[start:])
+
+    def _send_body(self, body: bytes) -> None:
+        if self.hub.wrong_bytes:
+            body = bytes(255 - byte for byte in body)
+        if not self.hub.cuts:
+            self.wfile.write(body)
+            return
+        self.wfile.write(body[: self.hub.cuts.pop(0)])
+        self.close_connection = True
+        if self.hub.reset:  # closing with a linger of 0 s sends RST, unless a shutdown came before
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()

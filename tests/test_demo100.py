@@ -1,0 +1,144 @@
+"""The drawn data set: fixed to the byte, a real table of parents, a task of fair difficulty."""
+
+import hashlib
+import io
+import warnings
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from treehead import demo100
+
+PARENTS = np.array(demo100.SUPERCLASS_OF)
+
+
+def test_there_are_twenty_superclasses_of_five():
+    assert len(demo100.FINE_NAMES) == len(demo100.SUPERCLASS_OF) == 100
+    assert Counter(demo100.SUPERCLASS_OF) == dict.fromkeys(range(20), 5)
+
+
+@pytest.mark.parametrize("names", [demo100.FINE_NAMES, demo100.SUPERCLASS_NAMES])
+def test_names_are_unique_and_alphabetical(names):
+    assert all(first < second for first, second in pairwise(names))
+
+
+def test_a_class_is_named_after_its_superclass():
+    for name, parent in zip(demo100.FINE_NAMES, demo100.SUPERCLASS_OF, strict=True):
+        assert name.startswith(f"{demo100.SUPERCLASS_NAMES[parent]}, ")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    split=st.sampled_from(sorted(demo100.SPLITS)),
+    fine=st.integers(0, 99),
+    index=st.integers(0, 1000),
+)
+def test_an_image_is_decided_by_its_seed_split_class_and_index(seed, split, fine, index):
+    pixels = demo100.image(seed, split, fine, index)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels.std() > 1
+    np.testing.assert_array_equal(pixels, demo100.image(seed, split, fine, index))
+
+
+def test_changing_any_of_the_four_changes_the_image():
+    one = demo100.image(0, "train", 3, 7)
+    for other in ((1, "train", 3, 7), (0, "test", 3, 7), (0, "train", 4, 7), (0, "train", 3, 8)):
+        assert (demo100.image(*other) != one).any()
+
+
+def test_the_pixels_are_those_that_published_numbers_were_measured_on():
+    digest = hashlib.sha256()
+    for fine in range(100):
+        digest.update(demo100.image(0, "test", fine, 0).tobytes())
+    assert digest.hexdigest() == "PIN"
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(KeyError, match="validation"):
+        demo100.image(0, "validation", 0, 0)
+
+
+def test_rows_hold_every_class_equally_often_with_its_own_superclass():
+    rows = list(demo100.rows(0, "test", 2))
+    assert Counter(fine for _, fine, _ in rows) == dict.fromkeys(range(100), 2)
+    assert all(parent == demo100.SUPERCLASS_OF[fine] for _, fine, parent in rows)
+
+
+def test_rows_are_png_files_of_the_images():
+    for png, fine, _ in demo100.rows(5, "test", 1):
+        with Image.open(io.BytesIO(png)) as opened:
+            assert opened.format == "PNG"
+            drawn = demo100.image(5, "test", fine, 0)
+            np.testing.assert_array_equal(np.asarray(opened), drawn)
+
+
+def test_rows_are_the_same_each_time_and_shuffled():
+    rows = list(demo100.rows(0, "test", 1))
+    assert rows == list(demo100.rows(0, "test", 1))
+    assert rows != list(demo100.rows(1, "test", 1))
+    labels = [fine for _, fine, _ in rows]
+    assert labels != sorted(labels)
+
+
+def test_a_larger_set_holds_the_images_of_a_smaller_one():
+    small = {png for png, _, _ in demo100.rows(0, "train", 1)}
+    large = {png for png, _, _ in demo100.rows(0, "train", 2)}
+    assert len(small) == 100
+    assert len(large) == 200
+    assert small < large
+
+
+def test_figures_are_mirrored_as_often_as_not():
+    """Training flips images, so that handedness may tell no class from another."""
+    grids = [demo100.placed(np.random.default_rng(seed), angle=0, tilt=0) for seed in range(200)]
+    mirrored = np.mean([grid.x[0, -1] < grid.x[0, 0] for grid in grids])
+    assert 0.4 < mirrored < 0.6
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """Images (n, 32, 32, 3) in 0..1 and labels (n,): 20 train and 10 test images of each class."""
+    drawn = {}
+    for split, per_class in (("train", 20), ("test", 10)):
+        labels, indices = np.divmod(np.arange(100 * per_class), per_class)
+        pairs = zip(labels.tolist(), indices.tolist(), strict=True)
+        drawn[split] = np.stack([demo100.image(0, split, *pair) for pair in pairs]) / 255, labels
+    return drawn
+
+
+def linear_accuracy(train, test):
+    """Test accuracy of a logistic regression on standardised features (n, d) with labels (n,)."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, tol=1e-3, max_iter=30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(*train).score(*test)
+
+
+def spectra(images):
+    """Log magnitudes (n, 32 * 17) of the grey images' spectra: blind to where a figure is."""
+    grey = images.mean(axis=3)
+    grey -= grey.mean(axis=(1, 2), keepdims=True)
+    return np.log(np.abs(np.fft.rfft2(grey)) + 0.1).reshape(len(images), -1)
+
+
+def test_raw_pixels_and_a_linear_model_do_not_solve_the_task(sample):
+    train, test = ((images.reshape(len(images), -1), labels) for images, labels in sample.values())
+    assert linear_accuracy(train, test) < 0.35
+
+
+def test_parents_are_found_well_over_chance_and_more_often_than_classes(sample):
+    train, test = ((spectra(images), labels) for images, labels in sample.values())
+    parents = linear_accuracy((train[0], PARENTS[train[1]]), (test[0], PARENTS[test[1]]))
+    assert parents > 3 / 20
+    assert parents > linear_accuracy(train, test) > 3 / 100

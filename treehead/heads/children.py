@@ -1,0 +1,70 @@
+"""The lower level of the tree: each parent's children told apart by a convex softmax regression.
+
+It needs no torch: twenty small jobs would each wait for its import.
+"""
+
+import numpy as np
+from scipy.optimize import minimize
+
+from treehead.artifacts import InputError
+
+
+def inputs(features: np.ndarray, parent: dict[str, np.ndarray] | None) -> np.ndarray:
+    """What a child reads, (n, inputs).
+
+    Args:
+        features: float32 (n, dim).
+        parent: the parent layer's weight (parents, dim) and bias (parents,), if children read the
+            ReLU of its logits, as the study's do; None if they read the features.
+    """
+    if parent is None:
+        return features
+    return np.maximum(features @ parent["weight"].T + parent["bias"], 0)
+
+
+def fit(x: np.ndarray, labels: np.ndarray, children: int, l2: float) -> dict[str, np.ndarray]:
+    """Softmax regression: the minimum of mean cross-entropy + l2 / 2 * |W|^2 on standardised inputs.
+
+    Args:
+        x: inputs float32 (n, dim) of one parent's images.
+        labels: child labels int64 (n,) in 0..children-1.
+        children: number of children; a single one needs no choice and gets zeros.
+        l2: strength of the penalty on the weights; the bias is free.
+
+    Returns:
+        `weight` float32 (children, dim) and `bias` float32 (children,), for raw inputs.
+    """
+    dim = x.shape[1]
+    if children == 1:
+        return {"weight": np.zeros((1, dim), np.float32), "bias": np.zeros(1, np.float32)}
+    mean, std = x.mean(0), x.std(0)
+    std = np.maximum(std, max(1e-6 * std.max(), np.finfo(np.float32).tiny))
+    standardized = (x - mean) / std
+    target = np.eye(children, dtype=np.float32)[labels]
+    start = np.zeros((dim + 1) * children)
+    found = minimize(
+        _objective, start, (standardized, target, l2), jac=True, method="L-BFGS-B", tol=1e-6
+    )
+    if not np.isfinite(found.fun):
+        raise InputError(f"A child's fit ended at the loss {found.fun}; raise child.l2.")
+    parameters = found.x.reshape(dim + 1, children)
+    weight = parameters[:-1].T / std
+    return {
+        "weight": weight.astype(np.float32),
+        "bias": (parameters[-1] - weight @ mean).astype(np.float32),
+    }
+
+
+def _objective(
+    flat: np.ndarray, x: np.ndarray, target: np.ndarray, l2: float
+) -> tuple[float, np.ndarray]:
+    """Loss and gradient at parameters ((dim + 1) * children,), the bias in the last row."""
+    parameters = flat.reshape(x.shape[1] + 1, target.shape[1]).astype(x.dtype)
+    weight = parameters[:-1]
+    logits = x @ weight + parameters[-1]
+    logits -= logits.max(1, keepdims=True)
+    log_sum = np.log(np.exp(logits).sum(1, keepdims=True))
+    loss = np.mean(log_sum[:, 0] - (logits * target).sum(1)) + l2 / 2 * np.sum(weight**2)
+    error = (np.exp(logits - log_sum) - target) / len(x)
+    gradient = np.vstack([x.T @ error + l2 * weight, error.sum(0)])
+    return float(loss), gradient.ravel().astype(np.float64)

@@ -1,0 +1,124 @@
+"""A two-level classifier put together from a parent layer and bare child tensors, and its evaluation."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from treehead import cost, metrics
+from treehead.embeddings import Embeddings
+from treehead.heads import children
+from treehead.heads.linear import Linear
+from treehead.taxonomy import Taxonomy
+
+
+class Hierarchy(NamedTuple):
+    """A parent layer, one child layer for each parent, and which classes they stand for."""
+
+    taxonomy: Taxonomy
+    parent: Linear
+    child: list[Linear]
+    child_input: str
+
+    def parent_logits(self, features: np.ndarray) -> np.ndarray:
+        """Features (n, dim) -> logits (n, parents)."""
+        return self.parent.logits(features)
+
+    def child_log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Features (n, dim) -> log p(class | its parent) of all classes, (n, classes)."""
+        from_logits = self.child_input == "parent_logits"
+        read = children.inputs(features, self.parent._asdict() if from_logits else None)
+        scores = np.empty((len(features), len(self.taxonomy.fine_names)), dtype=np.float32)
+        for members, head in zip(self.taxonomy.classes, self.child, strict=True):
+            scores[:, list(members)] = _log_softmax(head.logits(read))
+        return scores
+
+    def route(self, features: np.ndarray, k: int) -> np.ndarray:
+        """The k likeliest parents of each image, likeliest first, (n, k)."""
+        return np.argsort(-self.parent_logits(features), axis=1, kind="stable")[:, :k]
+
+    def predict(self, features: np.ndarray, routed: np.ndarray) -> np.ndarray:
+        """The likeliest class among the children of the routed parents (n, k): labels (n,).
+
+        The score of a class is log p(parent) + log p(class | parent).
+        """
+        parents = self.taxonomy.parent_of()
+        scores = self.child_log_probabilities(features)
+        scores += _log_softmax(self.parent_logits(features))[:, parents]
+        asked = (routed[:, :, None] == parents).any(1)
+        return np.where(asked, scores, -np.inf).argmax(1)
+
+    def tensors(self) -> list[np.ndarray]:
+        """All that has to be stored."""
+        return [tensor for layer in (self.parent, *self.child) for tensor in layer]
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def evaluate(
+    hierarchy: Hierarchy, flat: Linear, embeddings: Embeddings, top_k: list[int]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """All metrics of one split, images as they are, and the predictions (n,) with one parent."""
+    features, fine = embeddings.features[0], embeddings.fine
+    parent_of = hierarchy.taxonomy.parent_of()
+    parent = parent_of[fine]
+    routed = hierarchy.route(features, 1)
+    predicted = hierarchy.predict(features, routed)
+    given_truth = hierarchy.predict(features, parent[:, None])
+    reached = routed[:, 0] == parent
+    right = metrics.accuracy(predicted, fine)
+    report = {
+        "accuracy": right,
+        "accuracy_ci95": metrics.wilson_interval(right, len(fine)),
+        "parent_accuracy": float(reached.mean()),
+        "child_given_true_parent": metrics.accuracy(given_truth, fine),
+        "child_given_predicted_parent": metrics.accuracy(predicted[reached], fine[reached]),
+        "top_k": {str(k): _top_k(hierarchy, features, fine, k) for k in top_k},
+        "flat": {
+            "accuracy": metrics.accuracy(flat.logits(features).argmax(1), fine),
+            "macs": flat.macs(),
+        },
+        **_cost(hierarchy, features.shape[1], routed),
+        "parameters": cost.parameters(hierarchy.tensors()),
+        "bytes": cost.stored_bytes(hierarchy.tensors()),
+        "mistake_severity": metrics.mistake_severity(predicted, fine, parent_of),
+        "per_parent": _per_parent(hierarchy.taxonomy, parent, reached, given_truth == fine),
+    }
+    return report, predicted
+
+
+def _top_k(
+    hierarchy: Hierarchy, features: np.ndarray, fine: np.ndarray, k: int
+) -> dict[str, float]:
+    routed = hierarchy.route(features, k)
+    right = metrics.accuracy(hierarchy.predict(features, routed), fine)
+    return {"accuracy": right, **_cost(hierarchy, features.shape[1], routed)}
+
+
+def _cost(hierarchy: Hierarchy, dim: int, routed: np.ndarray) -> dict[str, float]:
+    """MACs of the mean image and of the costliest one."""
+    sizes = np.array([len(members) for members in hierarchy.taxonomy.classes])
+    child_dim = hierarchy.child[0].weight.shape[1]
+    return {
+        "macs": float(cost.routed_macs(dim, child_dim, sizes, routed).mean()),
+        "macs_worst": cost.worst_macs(dim, child_dim, sizes, routed.shape[1]),
+    }
+
+
+def _per_parent(
+    taxonomy: Taxonomy, parent: np.ndarray, reached: np.ndarray, child_right: np.ndarray
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "parent": index,
+            "name": name,
+            "recall": float(reached[parent == index].mean()) if (parent == index).any() else None,
+            "child_accuracy": float(child_right[parent == index].mean())
+            if (parent == index).any()
+            else None,
+            "count": int((parent == index).sum()),
+        }
+        for index, name in enumerate(taxonomy.parent_names)
+    ]

@@ -1,0 +1,40 @@
+"""What a result depends on: the modules that a script reaches, and a short name for settings."""
+
+import ast
+import hashlib
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grimp
+
+_PACKAGE = Path(__file__).parent
+
+
+@cache
+def _graph() -> grimp.ImportGraph:
+    return grimp.build_graph(_PACKAGE.name, cache_dir=None)
+
+
+def reached_modules(script: str | Path) -> list[Path]:
+    """Files of the treehead modules that a script imports, directly or through others."""
+    named = set()
+    for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            named |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    direct = named & _graph().modules
+    reached = direct.union(*(_graph().find_upstream_modules(module) for module in direct))
+    return sorted(map(_file, reached - {_PACKAGE.name}))
+
+
+def _file(module: str) -> Path:
+    path = _PACKAGE.parent.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return Path(os.path.relpath(file))
+
+
+def digest(settings: dict[str, Any]) -> str:
+    """Eight hexadecimal digits that tell settings apart."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,112 @@
+"""The configuration: checked against its schema, with errors that name the nearest valid key."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from treehead.artifacts import InputError
+
+_BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
+
+
+def check(config: dict[str, Any], schema: str | Path) -> None:
+    """Check a merged configuration; the first mistake is raised as an InputError."""
+    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    errors = sorted(Draft202012Validator(rules).iter_errors(config), key=_unknown_keys_first)
+    if errors:
+        raise InputError(f"Config: {_sentence(errors[0])}.")
+    for mistake in _contradictions(config):
+        raise InputError(f"Config: {mistake}.")
+
+
+def _unknown_keys_first(error: ValidationError) -> tuple[bool, list[str]]:
+    return error.validator != "additionalProperties", [str(key) for key in error.absolute_path]
+
+
+def _sentence(error: ValidationError) -> str:
+    path = [str(key) for key in error.absolute_path]
+    key, value, limit = ".".join(path), error.instance, error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            return _unknown_key(path, error)
+        case "required":
+            absent = next(name for name in limit if name not in value)
+            return f"{'.'.join([*path, absent])} is missing; add it"
+        case "type":
+            names = " or ".join(limit if isinstance(limit, list) else [limit])
+            return f"{key or 'it'} is {value!r}; it must be of type {names}"
+        case "enum":
+            near = difflib.get_close_matches(str(value), [str(choice) for choice in limit], n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            return f"{key} is {value!r}; it must be one of {', '.join(map(str, limit))}{hint}"
+        case "minimum":
+            return f"{key} is {value!r}; it must be at least {limit}"
+        case "maximum":
+            return f"{key} is {value!r}; it must be at most {limit}"
+        case "exclusiveMinimum":
+            return f"{key} is {value!r}; it must be greater than {limit}"
+        case "exclusiveMaximum":
+            return f"{key} is {value!r}; it must be less than {limit}"
+        case _:
+            return f"{key}: {error.message}; see config/README.md"
+
+
+def _unknown_key(path: list[str], error: ValidationError) -> str:
+    valid = list(error.schema["properties"])
+    unknown = next(key for key in error.instance if key not in valid)
+    near = difflib.get_close_matches(str(unknown), valid, n=1, cutoff=0.0)[0]
+    full = ".".join([*path, str(unknown)])
+    return f"{full} is no key; did you mean {near}? Valid here: {', '.join(valid)}"
+
+
+def _contradictions(config: dict[str, Any]) -> Iterator[str]:
+    """What no schema can say: settings that do not go together, files that are not there."""
+    dataset, backbone, taxonomy = config["dataset"], config["backbone"], config["taxonomy"]
+    generated, named = dataset["source"] == "generated", dataset["name"] == "demo100"
+    if generated != named:
+        yield (
+            "dataset.name demo100 and dataset.source generated belong together; "
+            f"they are {dataset['name']} and {dataset['source']}"
+        )
+    if generated and (dataset["classes"], dataset["image_size"]) != (100, 32):
+        yield "demo100 has dataset.classes 100 and dataset.image_size 32"
+    if generated and None in (dataset["train_per_class"], dataset["test_per_class"]):
+        yield "demo100 needs numbers for dataset.train_per_class and dataset.test_per_class"
+    if dataset["source"] not in ("generated", "hub") and not Path(dataset["source"]).is_dir():
+        yield (
+            f"the folder {dataset['source']} of dataset.source does not exist; give a folder with "
+            "*train*.parquet and *test*.parquet, or generated, or hub"
+        )
+    if taxonomy == "superclass" and dataset["name"] not in _BUILT_IN_TAXONOMIES:
+        yield (
+            f"taxonomy superclass is known for {' and '.join(_BUILT_IN_TAXONOMIES)} only; "
+            f"give a JSON file for {dataset['name']}"
+        )
+    if taxonomy != "superclass" and not Path(taxonomy).is_file():
+        yield f"the file {taxonomy} of taxonomy does not exist; give superclass or a JSON file"
+    if backbone["weights"] == "hub" and backbone["architecture"] != "phinet":
+        yield (
+            f"the hub has no {backbone['architecture']} of ours; set backbone.weights to scratch "
+            "or a file"
+        )
+    if backbone["weights"] not in ("scratch", "hub") and not Path(backbone["weights"]).is_file():
+        yield (
+            f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
+            "hub or a file (.safetensors, .pt, .ckpt, .pth.tar)"
+        )
+
+
+def parquet(folder: str | Path, split: str) -> Path:
+    """The one parquet file of a split ("train" or "test") in the folder of dataset.source."""
+    found = sorted(Path(folder).glob(f"*{split}*.parquet"))
+    if len(found) != 1:
+        raise InputError(
+            f"The folder {folder} of dataset.source holds {len(found)} files that match "
+            f"*{split}*.parquet; leave exactly one there."
+        )
+    return found[0]

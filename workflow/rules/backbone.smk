@@ -1,0 +1,77 @@
+# In: the dataset and the weights' source. Out: a fine-tuned, frozen backbone and each split's embeddings.
+rule fetch_weights:
+    """Weights of any make, or a seeded initialisation, as one canonical file."""
+    input:
+        **LOCAL_FILES["weights"],
+        code=modules("fetch_weights"),
+    output:
+        weights=f"{WEIGHTS}.safetensors",
+        provenance=f"{WEIGHTS}.json",
+    log:
+        f"{WEIGHTS}.log",
+    params:
+        weights=stages.weights(config),
+    threads: 1
+    script:
+        "../scripts/fetch_weights.py"
+
+
+rule finetune_backbone:
+    """Train backbone and head on train, and keep the best epoch by val; no epochs keep the weights."""
+    input:
+        train=f"{DATASET}/train.parquet",
+        weights=f"{WEIGHTS}.safetensors",
+        code=modules("finetune_backbone"),
+    output:
+        weights="<results>/backbone/weights.safetensors",
+        history="<results>/backbone/history.csv",
+    log:
+        "<results>/logs/finetune_backbone.log",
+    benchmark:
+        "<results>/benchmarks/finetune_backbone.tsv"
+    params:
+        finetune=stages.finetune(config, TAXONOMY),
+    threads: config["threads"]["backbone"]
+    script:
+        "../scripts/finetune_backbone.py"
+
+
+rule export_backbone:
+    """The backbone as ONNX, images in and features out, proven equal to the eager network."""
+    input:
+        weights="<results>/backbone/weights.safetensors",
+        train=f"{DATASET}/train.parquet",
+        code=modules("export_backbone"),
+    output:
+        "<results>/backbone/backbone.onnx",
+    log:
+        "<results>/logs/export_backbone.log",
+    params:
+        export=stages.export(config),
+    threads: 1
+    script:
+        "../scripts/export_backbone.py"
+
+
+rule embed:
+    """Every image of a split once per view through the frozen backbone."""
+    input:
+        images=branch(
+            lambda wildcards: wildcards.split == "test",
+            then=f"{DATASET}/test.parquet",
+            otherwise=f"{DATASET}/train.parquet",
+        ),
+        onnx="<results>/backbone/backbone.onnx",
+        weights="<results>/backbone/weights.safetensors",
+        code=modules("embed"),
+    output:
+        "<results>/embeddings/{split}.safetensors",
+    log:
+        "<results>/logs/embed/{split}.log",
+    benchmark:
+        "<results>/benchmarks/embed/{split}.tsv"
+    params:
+        embed=lambda wildcards: stages.embed(config, wildcards.split),
+    threads: config["threads"]["backbone"]
+    script:
+        "../scripts/embed.py"

@@ -1,0 +1,67 @@
+# In: the dataset's source. Out: its parquet files, checked, and the taxonomy of its classes.
+if config["dataset"]["source"] == "generated":
+
+    rule make_demo_dataset:
+        """Draw demo100: 100 classes of drawn images in 20 superclasses. It is not CIFAR-100."""
+        input:
+            code=modules("make_demo_dataset"),
+        output:
+            train=f"{DATASET}/train.parquet",
+            test=f"{DATASET}/test.parquet",
+        log:
+            f"{DATASET}/make_demo_dataset.log",
+        params:
+            dataset=stages.dataset(config),
+        threads: 1
+        script:
+            "../scripts/make_demo_dataset.py"
+
+else:
+
+    rule fetch_dataset:
+        """Take the two parquet files from the hub or a folder, and check all that is in them."""
+        input:
+            **LOCAL_FILES["dataset"],
+            code=modules("fetch_dataset"),
+        output:
+            train=f"{DATASET}/train.parquet",
+            test=f"{DATASET}/test.parquet",
+            provenance=f"{DATASET}/provenance.json",
+        log:
+            f"{DATASET}/fetch_dataset.log",
+        params:
+            dataset=stages.dataset(config),
+        threads: 1
+        script:
+            "../scripts/fetch_dataset.py"
+
+
+rule build_taxonomy:
+    """The partition of the classes into parents, compared with the labels of the train images."""
+    input:
+        train=f"{DATASET}/train.parquet",
+        code=modules("build_taxonomy"),
+    output:
+        "<results>/taxonomy.json",
+    log:
+        "<results>/logs/build_taxonomy.log",
+    params:
+        taxonomy={"setting": config["taxonomy"], "content": TAXONOMY._asdict()},
+    threads: 1
+    script:
+        "../scripts/build_taxonomy.py"
+
+
+rule record_config:
+    """The effective configuration of this run, beside its results."""
+    input:
+        code=modules("record_config"),
+    output:
+        "<results>/config.yaml",
+    log:
+        "<results>/logs/record_config.log",
+    params:
+        config=config,
+    threads: 1
+    script:
+        "../scripts/record_config.py"

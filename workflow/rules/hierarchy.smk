@@ -1,0 +1,107 @@
+# In: embeddings and the taxonomy. Out: the parent, its children, their reduced tensors, the metrics.
+rule fit_linear:
+    """The full head on the same features, which the tree is compared with."""
+    input:
+        embeddings="<results>/embeddings/train.safetensors",
+        code=modules("fit_linear"),
+    output:
+        "<results>/heads/linear/head.safetensors",
+    log:
+        "<results>/logs/fit_linear.log",
+    params:
+        linear=stages.linear(config),
+    threads: config["threads"]["heads"]
+    script:
+        "../scripts/fit_linear.py"
+
+
+rule train_parent:
+    """The upper level: features to parents, for the parents alone or for their children too."""
+    input:
+        embeddings="<results>/embeddings/train.safetensors",
+        code=modules("train_parent"),
+    output:
+        "<results>/hierarchy100/parent.safetensors",
+    log:
+        "<results>/logs/train_parent.log",
+    params:
+        parent=stages.parent(config, TAXONOMY),
+    threads: config["threads"]["heads"]
+    script:
+        "../scripts/train_parent.py"
+
+
+rule train_child:
+    """One parent's children: a convex softmax regression on that parent's train images."""
+    input:
+        embeddings="<results>/embeddings/train.safetensors",
+        parent=branch(
+            config["child"]["input"] == "parent_logits",
+            then="<results>/hierarchy100/parent.safetensors",
+            otherwise=[],
+        ),
+        code=modules("train_child"),
+    output:
+        "<results>/hierarchy100/children/{parent}.safetensors",
+    log:
+        "<results>/logs/train_child/{parent}.log",
+    params:
+        child=lambda wildcards: stages.child(config, TAXONOMY, int(wildcards.parent)),
+    threads: 1
+    script:
+        "../scripts/train_child.py"
+
+
+rule reduce_child:
+    """Of a child head exactly its weight and its bias, as bare tensors."""
+    input:
+        child="<results>/hierarchy100/children/{parent}.safetensors",
+        code=modules("reduce_child"),
+    output:
+        weight="<results>/hierarchy100/reduced/{parent}_weight.pt",
+        bias="<results>/hierarchy100/reduced/{parent}_bias.pt",
+    log:
+        "<results>/logs/reduce_child/{parent}.log",
+    threads: 1
+    script:
+        "../scripts/reduce_child.py"
+
+
+rule evaluate_hierarchy:
+    """The tree from its reduced tensors, on the test images, beside the full head."""
+    input:
+        test="<results>/embeddings/test.safetensors",
+        val="<results>/embeddings/val.safetensors",
+        taxonomy="<results>/taxonomy.json",
+        parent="<results>/hierarchy100/parent.safetensors",
+        weights=expand("<results>/hierarchy100/reduced/{parent}_weight.pt", parent=PARENTS),
+        biases=expand("<results>/hierarchy100/reduced/{parent}_bias.pt", parent=PARENTS),
+        linear="<results>/heads/linear/head.safetensors",
+        config="<results>/config.yaml",
+        code=modules("evaluate_hierarchy"),
+    output:
+        metrics="<results>/hierarchy100/metrics.json",
+        predictions="<results>/hierarchy100/predictions.parquet",
+    log:
+        "<results>/logs/evaluate_hierarchy.log",
+    params:
+        evaluation=stages.evaluation(config),
+    threads: config["threads"]["heads"]
+    script:
+        "../scripts/evaluate_hierarchy.py"
+
+
+rule evaluate_checkpoint:
+    """The ten-cluster head that came with the study's checkpoint, on the test images."""
+    input:
+        test="<results>/embeddings/test.safetensors",
+        weights=f"{WEIGHTS}.safetensors",
+        clusters="resources/taxonomies/study_clusters.json",
+        code=modules("evaluate_checkpoint"),
+    output:
+        "<results>/hierarchy10/checkpoint.json",
+    log:
+        "<results>/logs/evaluate_checkpoint.log",
+    threads: 1
+    script:
+        "../scripts/evaluate_checkpoint.py"

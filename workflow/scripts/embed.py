@@ -1,0 +1,20 @@
+"""Every image of a split through the frozen backbone, once a view."""
+
+from treehead import backbones, console, dataset, embed, embeddings, weights
+
+settings = snakemake.params.embed
+with console.job(snakemake.log[0]):
+    images, fine = dataset.part(
+        snakemake.input.images, snakemake.wildcards.split, settings["split"]
+    )
+    device = embed.device(settings["device"])
+    if device == "cpu":
+        run = embed.with_onnx(snakemake.input.onnx, settings["threads"])
+    else:
+        backbone = backbones.build(**settings["network"])
+        weights.into(backbone.network, snakemake.input.weights)
+        run = embed.with_torch(backbone, device)
+    features = embed.embed(
+        images, settings["views"], run, settings["batch_size"], f"embed {snakemake.wildcards.split}"
+    )
+    embeddings.write(snakemake.output[0], embeddings.Embeddings(features, fine))

@@ -1,0 +1,13 @@
+"""Measure the head that came with the weights, as it is, on the test images."""
+
+from treehead import artifacts, console, embeddings, metrics, taxonomy, weights
+from treehead.heads.linear import Linear
+
+with console.job(snakemake.log[0]):
+    test = embeddings.read(snakemake.input.test)
+    head = Linear(**weights.head(snakemake.input.weights))
+    clusters = taxonomy.read(snakemake.input.clusters, 100)
+    predicted = head.logits(test.features[0]).argmax(1)
+    right = metrics.accuracy(predicted, clusters.parent_of()[test.fine])
+    report = {"accuracy": right, "macs": head.macs(), "n_test": len(test.fine)}
+    artifacts.write_json(snakemake.output[0], report)

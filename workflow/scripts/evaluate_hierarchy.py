@@ -1,0 +1,36 @@
+"""Put the tree together from its reduced tensors, and measure it on test and on val."""
+
+import pandas
+import torch
+
+from treehead import artifacts, console, embeddings, hierarchy, reduction, taxonomy
+from treehead.heads.linear import Linear
+
+settings = snakemake.params.evaluation
+with console.job(snakemake.log[0]):
+    torch.set_num_threads(settings["threads"])
+    tree = hierarchy.Hierarchy(
+        taxonomy=taxonomy.read(snakemake.input.taxonomy, settings["classes"]),
+        parent=Linear(**artifacts.read_tensors(snakemake.input.parent)),
+        child=[
+            Linear(reduction.load(weight), reduction.load(bias))
+            for weight, bias in zip(snakemake.input.weights, snakemake.input.biases, strict=True)
+        ],
+        child_input=settings["child_input"],
+    )
+    flat = Linear(**artifacts.read_tensors(snakemake.input.linear))
+    val = embeddings.read(snakemake.input.val)
+    test = embeddings.read(snakemake.input.test)
+    chosen_by, _ = hierarchy.evaluate(tree, flat, val, settings["top_k"])
+    report, predicted = hierarchy.evaluate(tree, flat, test, settings["top_k"])
+    report |= {
+        "n_test": len(test.fine),
+        "val": {key: chosen_by[key] for key in ("accuracy", "parent_accuracy", "top_k", "flat")},
+        "dataset": settings["dataset"],
+        "backbone": settings["backbone"],
+        "config_sha256": artifacts.sha256(snakemake.input.config),
+    }
+    table = pandas.DataFrame({"fine": test.fine, "predicted": predicted})
+    with artifacts.replacing(snakemake.output.predictions) as temporary:
+        table.to_parquet(temporary, index=False)
+    artifacts.write_json(snakemake.output.metrics, report)

@@ -1,0 +1,15 @@
+"""Export the frozen backbone as ONNX, proven on images of train."""
+
+import numpy as np
+import torch
+
+from treehead import backbones, console, dataset, embed, weights
+
+settings = snakemake.params.export
+with console.job(snakemake.log[0]):
+    torch.set_num_threads(snakemake.threads)
+    backbone = backbones.build(**settings["network"])
+    weights.into(backbone.network, snakemake.input.weights)
+    probe = dataset.images(snakemake.input.train, settings["image_size"], np.arange(64))
+    difference = embed.export(backbone, snakemake.output[0], probe, snakemake.threads)
+    console.say(f"Largest difference to the eager network: {difference:.1e}")

@@ -1,0 +1,38 @@
+"""Take weights from the hub or a file, or initialise them, and write them in the canonical form."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from treehead import artifacts, backbones, console, hub, weights
+
+settings = snakemake.params.weights
+with console.job(snakemake.log[0]), tempfile.TemporaryDirectory() as downloads:
+    torch.manual_seed(settings.get("seed", 0))
+    network, _ = backbones.ARCHITECTURES[settings["architecture"]](
+        size=settings["size"], **settings["settings"]
+    )
+    origin = dict(settings)
+    if settings["source"] == "scratch":
+        tensors, head = network.state_dict(), {}
+    else:
+        file = snakemake.input.get("file")
+        if settings["source"] == "hub":
+            file = Path(downloads) / "state_dict.pth.tar"
+            origin["commit"] = hub.fetch(
+                "micromind/ImageNet",
+                "v7/state_dict.pth.tar",
+                settings["revision"],
+                file,
+                key="backbone.weights",
+                sha256=settings["sha256"],
+            )
+        origin["source_sha256"] = artifacts.sha256(file)
+        tensors, head = weights.load(file)
+        tensors = weights.fit(tensors, network, file)
+    weights.save(snakemake.output.weights, tensors, head)
+    origin["sha256"] = artifacts.sha256(snakemake.output.weights)
+    artifacts.write_json(snakemake.output.provenance, origin)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    console.say(f"{settings['architecture']}: {count} parameters from {settings['source']}")

@@ -1,0 +1,12 @@
+"""Train the child head of one parent."""
+
+from treehead import artifacts, console, embeddings
+from treehead.heads import children
+
+settings = snakemake.params.child
+with console.job(snakemake.log[0]):
+    features, labels = embeddings.read(snakemake.input.embeddings).among(settings["classes"])
+    parent = artifacts.read_tensors(snakemake.input.parent) if snakemake.input.parent else None
+    x = children.inputs(features, parent)
+    head = children.fit(x, labels, len(settings["classes"]), settings["l2"])
+    artifacts.write_tensors(snakemake.output[0], head)
