@@ -28,7 +28,6 @@ rule all:
         "<results>/hierarchy100/metrics.json",
 
 
-
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/backbone.smk"
 include: "workflow/rules/hierarchy.smk"

@@ -81,7 +81,7 @@ def sha256(path: str | Path) -> str:
 
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
     """Write named arrays as safetensors: the same arrays give the same bytes."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+    contiguous = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
     write_bytes(path, _dump_safetensors(contiguous))
 
 

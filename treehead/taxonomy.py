@@ -7,7 +7,6 @@ import numpy as np
 
 from treehead.artifacts import InputError, read_json, write_json
 
-
 _SUPERCLASSES = Path("resources/taxonomies")
 
 

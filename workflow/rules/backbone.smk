@@ -9,9 +9,9 @@ rule fetch_weights:
         provenance=f"{WEIGHTS}.json",
     log:
         f"{WEIGHTS}.log",
+    threads: 1
     params:
         weights=stages.weights(config),
-    threads: 1
     script:
         "../scripts/fetch_weights.py"
 
@@ -29,9 +29,9 @@ rule finetune_backbone:
         "<results>/logs/finetune_backbone.log",
     benchmark:
         "<results>/benchmarks/finetune_backbone.tsv"
+    threads: config["threads"]["backbone"]
     params:
         finetune=stages.finetune(config, TAXONOMY),
-    threads: config["threads"]["backbone"]
     script:
         "../scripts/finetune_backbone.py"
 
@@ -46,9 +46,9 @@ rule export_backbone:
         "<results>/backbone/backbone.onnx",
     log:
         "<results>/logs/export_backbone.log",
+    threads: 1
     params:
         export=stages.export(config),
-    threads: 1
     script:
         "../scripts/export_backbone.py"
 
@@ -70,8 +70,8 @@ rule embed:
         "<results>/logs/embed/{split}.log",
     benchmark:
         "<results>/benchmarks/embed/{split}.tsv"
+    threads: config["threads"]["backbone"]
     params:
         embed=lambda wildcards: stages.embed(config, wildcards.split),
-    threads: config["threads"]["backbone"]
     script:
         "../scripts/embed.py"

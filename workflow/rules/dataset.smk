@@ -10,9 +10,9 @@ if config["dataset"]["source"] == "generated":
             test=f"{DATASET}/test.parquet",
         log:
             f"{DATASET}/make_demo_dataset.log",
+        threads: 1
         params:
             dataset=stages.dataset(config),
-        threads: 1
         script:
             "../scripts/make_demo_dataset.py"
 
@@ -29,9 +29,9 @@ else:
             provenance=f"{DATASET}/provenance.json",
         log:
             f"{DATASET}/fetch_dataset.log",
+        threads: 1
         params:
             dataset=stages.dataset(config),
-        threads: 1
         script:
             "../scripts/fetch_dataset.py"
 
@@ -45,9 +45,9 @@ rule build_taxonomy:
         "<results>/taxonomy.json",
     log:
         "<results>/logs/build_taxonomy.log",
+    threads: 1
     params:
         taxonomy={"setting": config["taxonomy"], "content": TAXONOMY._asdict()},
-    threads: 1
     script:
         "../scripts/build_taxonomy.py"
 
@@ -60,8 +60,8 @@ rule record_config:
         "<results>/config.yaml",
     log:
         "<results>/logs/record_config.log",
+    threads: 1
     params:
         config=config,
-    threads: 1
     script:
         "../scripts/record_config.py"

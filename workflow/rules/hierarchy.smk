@@ -8,9 +8,9 @@ rule fit_linear:
         "<results>/heads/linear/head.safetensors",
     log:
         "<results>/logs/fit_linear.log",
+    threads: config["threads"]["heads"]
     params:
         linear=stages.linear(config),
-    threads: config["threads"]["heads"]
     script:
         "../scripts/fit_linear.py"
 
@@ -24,9 +24,9 @@ rule train_parent:
         "<results>/hierarchy100/parent.safetensors",
     log:
         "<results>/logs/train_parent.log",
+    threads: config["threads"]["heads"]
     params:
         parent=stages.parent(config, TAXONOMY),
-    threads: config["threads"]["heads"]
     script:
         "../scripts/train_parent.py"
 
@@ -45,9 +45,9 @@ rule train_child:
         "<results>/hierarchy100/children/{parent}.safetensors",
     log:
         "<results>/logs/train_child/{parent}.log",
+    threads: 1
     params:
         child=lambda wildcards: stages.child(config, TAXONOMY, int(wildcards.parent)),
-    threads: 1
     script:
         "../scripts/train_child.py"
 
@@ -84,9 +84,9 @@ rule evaluate_hierarchy:
         predictions="<results>/hierarchy100/predictions.parquet",
     log:
         "<results>/logs/evaluate_hierarchy.log",
+    threads: config["threads"]["heads"]
     params:
         evaluation=stages.evaluation(config),
-    threads: config["threads"]["heads"]
     script:
         "../scripts/evaluate_hierarchy.py"
 
