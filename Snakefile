@@ -21,14 +21,15 @@ wildcard_constraints:
     split="train|val|test",
 
 
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/backbone.smk"
+include: "workflow/rules/hierarchy.smk"
+include: "workflow/rules/figures.smk"
+
+
 rule all:
     """The hierarchical classifier's metrics, and the figures of the report."""
     default_target: True
     input:
         "<results>/hierarchy100/metrics.json",
-
-
-include: "workflow/rules/dataset.smk"
-include: "workflow/rules/backbone.smk"
-include: "workflow/rules/hierarchy.smk"
-include: "workflow/rules/figures.smk"
+        expand("<results>/figures/{figure}", figure=FIGURES),

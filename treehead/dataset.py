@@ -140,6 +140,11 @@ def split(fine: np.ndarray, fraction: float, seed: int) -> dict[str, np.ndarray]
     return {"train": np.flatnonzero(~chosen), "val": np.flatnonzero(chosen)}
 
 
+def first_of_each(fine: np.ndarray, count: int) -> np.ndarray:
+    """Rows of the first `count` images of each class."""
+    return np.concatenate([np.flatnonzero(fine == label)[:count] for label in np.unique(fine)])
+
+
 def _read(path: str | Path, columns: list[str]) -> pa.Table:
     if not Path(path).is_file():
         raise InputError(f"The file {path} does not exist; check dataset.source.")

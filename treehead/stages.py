@@ -134,3 +134,8 @@ def _describe(dataset: Config) -> Config:
     drawn = dataset["source"] == "generated"
     note = "drawn by this pipeline; it is not CIFAR-100" if drawn else "images as given"
     return {**_part(dataset, "name", "source"), "note": note}
+
+
+def picture(config: Config) -> Config:
+    """Figures that show images or classes."""
+    return _part(config["dataset"], "classes", "image_size")

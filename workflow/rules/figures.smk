@@ -1,0 +1,86 @@
+# In: the data set, the history, predictions and metrics. Out: what people look at, with captions.
+FIGURES = ["contact_sheet.png", "confusion.png", "parents.html"]
+if config["finetune"]["epochs"] > 0:
+    FIGURES.append("history.png")
+
+
+rule draw_contact_sheet:
+    """Four train images of each class, by parent."""
+    input:
+        train=f"{DATASET}/train.parquet",
+        taxonomy="<results>/taxonomy.json",
+        code=modules("draw_contact_sheet"),
+    output:
+        report(
+            "<results>/figures/contact_sheet.png",
+            caption="../report/contact_sheet.rst",
+            category="Data",
+            labels={"figure": "contact sheet"},
+        ),
+    log:
+        "<results>/logs/draw_contact_sheet.log",
+    threads: 1
+    params:
+        dataset=stages.picture(config),
+    script:
+        "../scripts/draw_contact_sheet.py"
+
+
+rule draw_history:
+    """Loss and val accuracy of fine-tuning, by epoch."""
+    input:
+        history="<results>/backbone/history.csv",
+        code=modules("draw_history"),
+    output:
+        report(
+            "<results>/figures/history.png",
+            caption="../report/history.rst",
+            category="Training",
+            labels={"figure": "history of fine-tuning"},
+        ),
+    log:
+        "<results>/logs/draw_history.log",
+    threads: 1
+    script:
+        "../scripts/draw_history.py"
+
+
+rule draw_confusion:
+    """The confusion matrix of the test images, its classes ordered by parent."""
+    input:
+        predictions="<results>/hierarchy100/predictions.parquet",
+        taxonomy="<results>/taxonomy.json",
+        code=modules("draw_confusion"),
+    output:
+        report(
+            "<results>/figures/confusion.png",
+            caption="../report/confusion.rst",
+            category="Results",
+            labels={"figure": "confusion by parent"},
+        ),
+    log:
+        "<results>/logs/draw_confusion.log",
+    threads: 1
+    params:
+        dataset=stages.picture(config),
+    script:
+        "../scripts/draw_confusion.py"
+
+
+rule tabulate_parents:
+    """The main figures and the per-parent table as a page."""
+    input:
+        metrics="<results>/hierarchy100/metrics.json",
+        code=modules("tabulate_parents"),
+    output:
+        report(
+            "<results>/figures/parents.html",
+            caption="../report/parents.rst",
+            category="Results",
+            labels={"figure": "summary and per-parent table"},
+        ),
+    log:
+        "<results>/logs/tabulate_parents.log",
+    threads: 1
+    script:
+        "../scripts/tabulate_parents.py"

@@ -1,0 +1,11 @@
+"""Draw some train images of each class."""
+
+from treehead import console, dataset, figures, taxonomy
+
+settings = snakemake.params.dataset
+with console.job(snakemake.log[0]):
+    tree = taxonomy.read(snakemake.input.taxonomy, settings["classes"])
+    fine, _ = dataset.labels(snakemake.input.train)
+    rows = dataset.first_of_each(fine, 4)
+    images = dataset.images(snakemake.input.train, settings["image_size"], rows)
+    figures.save(figures.contact_sheet(images, fine[rows], tree), snakemake.output[0])

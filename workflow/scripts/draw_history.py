@@ -1,0 +1,9 @@
+"""Draw the history of fine-tuning."""
+
+import pandas
+
+from treehead import console, figures
+
+with console.job(snakemake.log[0]):
+    table = pandas.read_csv(snakemake.input.history)
+    figures.save(figures.history(table), snakemake.output[0])

@@ -1,0 +1,7 @@
+"""Write the main figures and the per-parent table as an HTML page."""
+
+from treehead import artifacts, console, figures
+
+with console.job(snakemake.log[0]):
+    report = artifacts.read_json(snakemake.input.metrics)
+    artifacts.write_text(snakemake.output[0], figures.page(report))
