@@ -1,0 +1,39 @@
+# make run: the demo from nothing to a table. make test, make lint, make bench, make report: what they say.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3.11
+CORES ?= 2
+READY := $(VENV)/ready
+
+.PHONY: help run test lint bench report
+help:
+	@echo "make run     draw demo100, train and evaluate its hierarchical classifier, print the result"
+	@echo "make test    run all tests"
+	@echo "make lint    ruff, snakefmt and snakemake --lint"
+	@echo "make bench   time embedding against eager PyTorch, side by side"
+	@echo "make report  write report.zip of the last run"
+	@echo "Each sets up $(VENV) from requirements.lock on its first call (about 6 GB)."
+
+$(READY): requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements.lock
+	@touch $@
+
+run: $(READY)
+	$(BIN)/snakemake --cores $(CORES) --quiet rules host
+	$(BIN)/python -m treehead results/hierarchy100/metrics.json
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check .
+	$(BIN)/snakemake --lint
+
+bench: $(READY)
+	$(BIN)/python benchmarks/embed.py
+
+report: run
+	$(BIN)/snakemake --report report.zip
