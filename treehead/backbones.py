@@ -1,4 +1,4 @@
-"""Feature extractors: uint8 images in, pooled features out. Resizing and normalising are part of them."""
+"""Feature extractors: uint8 images in, pooled features out, resizing and normalising included."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def phinet(
     divisor: int,
     downsampling_layers: list[int],
 ) -> tuple[nn.Module, int]:
-    """PhiNet (Paissan et al., ACM TECS 2022), micromind's implementation, with global average pooling."""
+    """micromind's PhiNet (Paissan et al., ACM TECS 2022) with global average pooling."""
     from micromind.networks import PhiNet  # noqa: PLC0415 - 1.6 s, only for those who use it
 
     features = PhiNet(

@@ -20,7 +20,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
-    """Run the body with its lines in `log` and on stderr; an InputError ends the process politely."""
+    """Run the body with its lines in `log` and on stderr; an InputError ends it in one sentence."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(log, mode="w")):
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -61,7 +61,7 @@ def progress(items: Iterable, what: str, total: int, unit: str, step: int = 1) -
         delay=5,
         file=_Lines(),
         dynamic_ncols=False,
-        bar_format="{desc}: {n_fmt} of {total_fmt} {unit}, {rate_noinv_fmt}, {remaining} left",
+        bar_format="{desc}: {n_fmt} of {total_fmt}{unit}, {rate_noinv_fmt}, {remaining} left",
     ) as bar:
         for item in items:
             yield item

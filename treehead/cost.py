@@ -1,10 +1,10 @@
-"""What a head costs. MACs are the multiplications of dense layers; biases are parameters, not MACs."""
+"""What a head costs. MACs are the products of dense layers; biases are parameters, not MACs."""
 
 import numpy as np
 
 
 def routed_macs(dim: int, child_dim: int, children: np.ndarray, routed: np.ndarray) -> np.ndarray:
-    """MACs for each image of a tree: the parent layer, and the children of the parents it was sent to.
+    """MACs of each image in a tree: the parent layer, and the children of the parents it goes to.
 
     Args:
         dim: features that the parent layer reads.

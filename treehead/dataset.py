@@ -1,6 +1,6 @@
 """Labelled images in parquet, in the layout of the hub's `uoft-cs/cifar100`: read, checked, split.
 
-Columns: `img` = struct{bytes: PNG, path}, `fine_label`, `coarse_label`. Only parquet is read, never pickle.
+Columns: `img` = struct{bytes: PNG, path}, `fine_label`, `coarse_label`. No pickle is ever read.
 """
 
 import io
@@ -121,7 +121,7 @@ def part(path: str | Path, name: str, settings: dict[str, Any]) -> tuple[np.ndar
 def split(fine: np.ndarray, fraction: float, seed: int) -> dict[str, np.ndarray]:
     """Split the rows of train into "train" and "val", stratified by class.
 
-    Of each class a rounded `fraction` of its images goes to val, at least one to each side if it has two.
+    Of each class a rounded `fraction` goes to val, at least one image to each side if it has two.
 
     Args:
         fine: labels (n,).

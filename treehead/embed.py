@@ -19,7 +19,7 @@ VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "flip": lambda images: np.ascontiguousarray(images[..., ::-1]),
 }
 
-# Largest difference to the eager network that an exported one may show, relative to the largest feature.
+# Largest difference to the eager network, relative to the largest feature if that exceeds 1.
 TOLERANCE = 1e-4
 
 
@@ -41,7 +41,7 @@ def state_hash(network: nn.Module) -> str:
 
 
 def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: int) -> float:
-    """Write the backbone as ONNX (uint8 images in, features out) and prove that it is the same function.
+    """Write the backbone as ONNX, uint8 images in, features out; prove it the same function.
 
     Args:
         backbone: maps images (n, 3, h, w) to features (n, dim); put into eval mode here.
@@ -81,7 +81,7 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
 
 
 def with_onnx(path: str | Path, threads: int) -> Run:
-    """A function from images (n, 3, h, w) to features (n, dim) on the CPU; its file can't change."""
+    """A function from images (n, 3, h, w) to features (n, dim) on the CPU; a frozen one."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

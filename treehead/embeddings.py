@@ -9,7 +9,7 @@ from treehead.artifacts import read_tensors, write_tensors
 
 
 class Embeddings(NamedTuple):
-    """Features float32 (views, n, dim), the first view being the image as it is; labels int64 (n,)."""
+    """Features float32 (views, n, dim), first those of the image as it is; labels int64 (n,)."""
 
     features: np.ndarray
     fine: np.ndarray

@@ -14,7 +14,9 @@ from treehead.artifacts import replacing
 from treehead.taxonomy import Taxonomy
 
 mpl.use("agg")
-plt.rcParams.update({"figure.dpi": 150, "font.size": 8, "axes.spines.right": False})
+plt.rcParams.update(
+    {"figure.dpi": 150, "font.size": 8, "axes.spines.right": False, "axes.spines.top": False}
+)
 _BLUE, _ORANGE = "#0072b2", "#d55e00"
 
 

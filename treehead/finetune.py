@@ -199,7 +199,7 @@ def _augmented(
     settings: dict[str, Any],
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """A batch as the network sees it: images (n, 3, size, size), class probabilities (n, classes)."""
+    """A batch as trained on: images (n, 3, size, size), class probabilities (n, classes)."""
     chosen = settings["augment"]
     images = backbone.preprocess(train.pixels[rows])
     images = augment.warp(images, chosen["flip"], chosen["rotation"], chosen["crop"], generator)

@@ -1,4 +1,4 @@
-"""A two-level classifier put together from a parent layer and bare child tensors, and its evaluation."""
+"""A two-level classifier, put together from a parent layer and bare child tensors."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""A child head as two bare tensors, `.pt` files that any torch program loads with `weights_only=True`."""
+"""A child head as two bare tensors: `.pt` files that torch loads with `weights_only=True`."""
 
 import io
 import pickle

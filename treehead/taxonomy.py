@@ -1,4 +1,4 @@
-"""Which fine class belongs to which parent, and which child of it is: a partition of the classes."""
+"""Which fine class belongs to which parent, and which child of it that is: a partition."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ _SUPERCLASSES = Path("resources/taxonomies")
 
 
 class Taxonomy(NamedTuple):
-    """A two-level tree. Parent p has the fine classes `classes[p]`; a child label is a place therein."""
+    """A two-level tree: parent p has the fine classes `classes[p]`; a child label is a place there."""
 
     classes: tuple[tuple[int, ...], ...]
     parent_names: tuple[str, ...]

@@ -1,6 +1,6 @@
 """Pretrained weights of many makes become one safetensors file, and nothing in them is executed.
 
-Canonical names: `backbone.<name in the network>`, and `head.weight`, `head.bias` if the file has a linear head.
+Canonical names: `backbone.<name in the network>`, and `head.weight`, `head.bias` of a linear head.
 """
 
 import pickle
@@ -113,8 +113,8 @@ def fit(tensors: Tensors, network: nn.Module, path: str | Path) -> Tensors:
     for name, value in wanted.items():
         if name not in tensors:
             raise InputError(
-                f"{path} does not fit backbone.architecture: it has no tensor {name}, here of shape "
-                f"{tuple(value.shape)}; choose the architecture that it was trained with."
+                f"{path} does not fit backbone.architecture: it has no tensor {name}, which is "
+                f"{tuple(value.shape)} here; choose the architecture that it was trained with."
             )
         if tensors[name].shape != value.shape:
             raise InputError(
@@ -127,13 +127,14 @@ def fit(tensors: Tensors, network: nn.Module, path: str | Path) -> Tensors:
     if surplus := sorted(set(tensors) - set(wanted)):
         raise InputError(
             f"{path} does not fit backbone.architecture: its tensor {surplus[0]} of shape "
-            f"{tuple(tensors[surplus[0]].shape)} has no place here; choose the architecture that it was trained with."
+            f"{tuple(tensors[surplus[0]].shape)} has no place here; choose the "
+            "architecture that it was trained with."
         )
     return {name: tensors[name].to(value.dtype) for name, value in wanted.items()}
 
 
 def _align(tensors: Tensors, wanted: Tensors) -> Tensors:
-    """Give the tensors the prefix of `wanted` ("0." where the network is wrapped in a Sequential)."""
+    """Give the tensors the prefix of `wanted`, such as the "0." of a network in a Sequential."""
     prefix = next(iter(wanted)).removesuffix(next(iter(tensors)))
     if prefix in ("", next(iter(wanted))) or any(name.startswith(prefix) for name in tensors):
         return tensors

@@ -1,1 +1,1 @@
-"""Classifier heads on frozen features: one module each, its training, prediction and cost together."""
+"""Classifier heads on frozen features: one module each, training, prediction and cost together."""

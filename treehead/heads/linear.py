@@ -26,18 +26,20 @@ class Linear(NamedTuple):
 
 
 def fit(
-    features: np.ndarray, labels: np.ndarray, classes: int, settings: dict[str, Any], seed: int
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    settings: dict[str, Any],
+    seed: int,
+    what: str = "linear head",
 ) -> Linear:
-    """Fit on features float32 (n, dim) and labels int64 (n,); `settings` as `training.train` has them."""
+    """Fit on features float32 (n, dim) and labels int64 (n,); the rest as `training.train` has it."""
     inputs, mean, std = training.standardized(features)
     torch.manual_seed(seed)
     layer = nn.Linear(inputs.shape[1], classes)
-    training.train(
-        layer,
-        lambda x, y: cross_entropy(layer(x), y),
-        inputs,
-        torch.from_numpy(labels),
-        settings,
-        seed,
-    )
+
+    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(layer(x), y)
+
+    training.train(layer, loss, inputs, torch.from_numpy(labels), settings, seed, what)
     return Linear(*training.folded(layer, mean, std))

@@ -1,4 +1,4 @@
-"""The upper level of the tree: dim -> parents, trained for the parents alone or for their children too."""
+"""The upper level of the tree: dim -> parents, trained for them alone or for their children too."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def fit(
     """
     if settings["objective"] == "parent":
         parents = int(parent_of.max()) + 1
-        return linear.fit(features, parent_of[fine], parents, settings, seed)
+        return linear.fit(features, parent_of[fine], parents, settings, seed, "parent")
     return _fit_joint(features, fine, parent_of, settings, seed)
 
 
@@ -40,10 +40,10 @@ def _fit_joint(
     settings: dict[str, Any],
     seed: int,
 ) -> Linear:
-    """dim -> parents -> ReLU -> classes with the loss parent + child_weight * fine; the first layer is kept.
+    """dim -> parents -> ReLU -> classes, of which the first layer is kept.
 
-    So the parent logits carry what their children need. The ReLU stands here since the children,
-    which take over from the second layer, read the logits through one.
+    With the loss parent + child_weight * class, the parent logits carry what their children need.
+    The ReLU stands here since the children, who replace the second layer, read through one.
     """
     inputs, mean, std = training.standardized(features)
     torch.manual_seed(seed)
@@ -57,5 +57,5 @@ def _fit_joint(
         return cross_entropy(logits, parents[y]) + settings["child_weight"] * fine_loss
 
     model = nn.ModuleList([upper, lower])
-    training.train(model, loss, inputs, torch.from_numpy(fine), settings, seed)
+    training.train(model, loss, inputs, torch.from_numpy(fine), settings, seed, "parent")
     return Linear(*training.folded(upper, mean, std))

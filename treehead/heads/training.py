@@ -20,7 +20,7 @@ def standardized(features: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def folded(layer: nn.Linear, mean: Tensor, std: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Weight (out, dim) and bias (out,) that do on raw features what `layer` does on standardised ones."""
+    """Weight (out, dim) and bias (out,) for raw features that do what `layer` does on standard ones."""
     weight = layer.weight.detach() / std
     return weight.numpy(), (layer.bias.detach() - weight @ mean).numpy()
 
@@ -32,6 +32,7 @@ def train(
     labels: Tensor,
     settings: dict[str, Any],
     seed: int,
+    what: str,
 ) -> None:
     """Minimise `loss(features, labels)` over the parameters of `model`, in place.
 
@@ -42,6 +43,7 @@ def train(
         labels: int64 (n,).
         settings: `epochs`, `batch_size`, `learning_rate` (the peak) and `weight_decay`.
         seed: seed of the order of the batches.
+        what: name of the head in the lines that are told.
 
     Raises:
         InputError: the loss became NaN or infinite; the message names epoch and step.
@@ -62,7 +64,7 @@ def train(
             value = loss(features[rows], labels[rows])
             if not value.isfinite():
                 raise InputError(
-                    f"The loss of the head became {value.item()} in epoch {epoch}, step {step}; "
+                    f"The loss of the {what} became {value.item()} in epoch {epoch}, step {step}; "
                     "lower its learning_rate."
                 )
             optimizer.zero_grad()
@@ -70,4 +72,4 @@ def train(
             optimizer.step()
             schedule.step()
             total += value.item() * len(rows)
-        say(f"epoch {epoch:>3}/{epochs}  loss {total / len(features):.4f}")
+        say(f"{what}: epoch {epoch:>3}/{epochs}  loss {total / len(features):.4f}")
