@@ -33,7 +33,7 @@ lint: $(READY)
 	$(BIN)/snakemake --lint
 
 bench: $(READY)
-	$(BIN)/python benchmarks/embed.py
+	$(BIN)/python -m benchmarks.embed
 
 report: run
 	$(BIN)/snakemake --report report.zip

@@ -1,4 +1,4 @@
-"""Print the main figures of a metrics file: python -m treehead results/hierarchy100/metrics.json."""
+"""Print the main figures of metrics files: python -m treehead results/hierarchy100/metrics.json"""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Pictures and tables for people: what the data look like, how training went, which parents fail."""
+"""Pictures and tables for people: what the data are, how training went, which parents fail."""
 
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def _strip(images: np.ndarray) -> np.ndarray:
 
 
 def history(table: pd.DataFrame) -> Figure:
-    """Loss and val accuracy by epoch, with the epoch that was kept; columns as in `finetune.Epoch`."""
+    """Loss and val accuracy by epoch, and which epoch was kept; columns as in `finetune.Epoch`."""
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(6, 4.5), sharex=True, layout="compressed")
     upper.plot(table["epoch"], table["loss"], marker="o", markersize=3, color=_BLUE)
     upper.set_ylabel("mean training loss")
@@ -134,7 +134,8 @@ def summary(report: dict[str, Any]) -> pd.DataFrame:
 
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
-<style>body {{font: 14px sans-serif; margin: 2em}} table {{border-collapse: collapse; margin: 1em 0}}
+<style>body {{font: 14px sans-serif; margin: 2em}}
+table {{border-collapse: collapse; margin: 1em 0}}
 th, td {{padding: .25em .8em; text-align: right; border-bottom: 1px solid #ddd}}
 th:first-child, td:first-child {{text-align: left}}</style>
 <h1>{title}</h1><p>{note}</p>{summary}{parents}

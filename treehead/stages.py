@@ -1,4 +1,4 @@
-"""The part of the configuration that each stage uses: what is not in it cannot invalidate the stage.
+"""The part of the configuration that each stage uses: nothing else can invalidate the stage.
 
 Each is one mapping with its names, so that two settings that swap their values are seen.
 """

@@ -11,7 +11,7 @@ _SUPERCLASSES = Path("resources/taxonomies")
 
 
 class Taxonomy(NamedTuple):
-    """A two-level tree: parent p has the fine classes `classes[p]`; a child label is a place there."""
+    """A tree: parent p has the fine classes `classes[p]`, and a child label is a place there."""
 
     classes: tuple[tuple[int, ...], ...]
     parent_names: tuple[str, ...]

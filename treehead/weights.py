@@ -4,6 +4,7 @@ Canonical names: `backbone.<name in the network>`, and `head.weight`, `head.bias
 """
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,11 @@ def _load_pickle(path: Path) -> object:
         with torch.serialization.safe_globals(_INERT_GLOBALS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = found[1] if found else "more than tensors"
         raise InputError(
-            f"{path} is refused, since it holds more than tensors{f' ({reason.strip()})' * bool(reason)}"
-            "; save its state dict alone with torch.save or as .safetensors."
+            f"{path} is refused, since it holds {what}; save its state dict alone, with torch.save "
+            "or as .safetensors."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

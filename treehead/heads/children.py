@@ -23,7 +23,7 @@ def inputs(features: np.ndarray, parent: dict[str, np.ndarray] | None) -> np.nda
 
 
 def fit(x: np.ndarray, labels: np.ndarray, children: int, l2: float) -> dict[str, np.ndarray]:
-    """Softmax regression: the minimum of mean cross-entropy + l2 / 2 * |W|^2 on standardised inputs.
+    """Softmax regression: least mean cross-entropy + l2 / 2 * |W|^2 on standardised inputs.
 
     Args:
         x: inputs float32 (n, dim) of one parent's images.

@@ -33,7 +33,7 @@ def fit(
     seed: int,
     what: str = "linear head",
 ) -> Linear:
-    """Fit on features float32 (n, dim) and labels int64 (n,); the rest as `training.train` has it."""
+    """Fit on features float32 (n, dim), labels int64 (n,); the rest as in `training.train`."""
     inputs, mean, std = training.standardized(features)
     torch.manual_seed(seed)
     layer = nn.Linear(inputs.shape[1], classes)

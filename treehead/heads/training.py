@@ -20,7 +20,7 @@ def standardized(features: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def folded(layer: nn.Linear, mean: Tensor, std: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Weight (out, dim) and bias (out,) for raw features that do what `layer` does on standard ones."""
+    """Weight (out, dim), bias (out,): on raw features what `layer` is on standardised ones."""
     weight = layer.weight.detach() / std
     return weight.numpy(), (layer.bias.detach() - weight @ mean).numpy()
 

@@ -1,4 +1,4 @@
-"""Take the parquet files from the hub or from a folder, check all that is in them, and keep them."""
+"""Take the parquet files from the hub or a folder, check all that is in them, and keep them."""
 
 import shutil
 import tempfile

@@ -1,0 +1,110 @@
+"""A script depends on the modules that it reaches, and settings on their names and values."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from treehead import provenance
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
+
+
+@pytest.fixture
+def reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The modules that a script of this text reaches, by their paths from the project's root."""
+    monkeypatch.chdir(ROOT)
+
+    def modules(text: str) -> set[str]:
+        script = tmp_path / "script.py"
+        script.write_text(text)
+        return {path.as_posix() for path in provenance.reached_modules(script)}
+
+    return modules
+
+
+def test_a_module_without_imports_of_ours_is_reached_alone(reached):
+    assert reached("from treehead import artifacts") == {"treehead/artifacts.py"}
+
+
+def test_a_module_brings_what_it_imports(reached):
+    assert reached("from treehead import taxonomy") == {
+        "treehead/taxonomy.py",
+        "treehead/artifacts.py",
+    }
+
+
+def test_modules_are_reached_through_others_and_from_packages(reached):
+    assert reached("from treehead.heads import parent") == {
+        "treehead/heads/__init__.py",
+        "treehead/heads/parent.py",
+        "treehead/heads/linear.py",
+        "treehead/heads/training.py",
+        "treehead/console.py",
+        "treehead/artifacts.py",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import treehead.taxonomy",
+        "import treehead.taxonomy as tree",
+        "from treehead import taxonomy as tree",
+        "from treehead.taxonomy import read",
+        "def late():\n    from treehead.taxonomy import read",
+    ],
+)
+def test_any_form_of_import_counts(reached, text: str):
+    assert reached(text) == {"treehead/taxonomy.py", "treehead/artifacts.py"}
+
+
+def test_other_peoples_modules_do_not_count(reached):
+    assert reached("import json\nimport numpy as np\nfrom pathlib import Path") == set()
+
+
+def test_a_module_that_is_only_named_like_one_of_ours_does_not_count(reached):
+    assert reached("from elsewhere import taxonomy\nimport embed") == set()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_what_a_script_imports_is_among_what_it_reaches(script: Path, reached):
+    """By eye: a name after `from treehead import` is a module of that name."""
+    found = reached(script.read_text())
+    for line in script.read_text().splitlines():
+        if line.startswith("from treehead import "):
+            for name in line.removeprefix("from treehead import ").split(", "):
+                assert f"treehead/{name}.py" in found
+    assert all((ROOT / path).is_file() for path in found)
+
+
+def test_a_child_is_not_invalidated_by_the_backbone(reached):
+    """Editing what only the backbone uses must not retrain the heads."""
+    found = reached((ROOT / "workflow" / "scripts" / "train_child.py").read_text())
+    assert "treehead/heads/children.py" in found
+    assert not found & {"treehead/backbones.py", "treehead/finetune.py", "treehead/embed.py"}
+
+
+settings = st.dictionaries(
+    st.sampled_from("abcd"), st.integers() | st.booleans() | st.text(max_size=3) | st.none()
+)
+
+
+@given(settings, settings)
+def test_other_settings_have_another_digest_and_their_order_does_not_matter(one, other):
+    assert provenance.digest(one) == provenance.digest(dict(reversed(one.items())))
+    assume(repr(sorted(one.items())) != repr(sorted(other.items())))
+    assert provenance.digest(one) != provenance.digest(other)
+
+
+def test_two_settings_that_swap_their_values_are_told_apart():
+    """Snakemake takes params as a set of values, where this swap is none."""
+    one, swapped = {"epochs": 3, "seed": 4}, {"epochs": 4, "seed": 3}
+    assert provenance.digest(one) != provenance.digest(swapped)
+
+
+def test_a_digest_is_eight_hexadecimal_digits():
+    assert len(provenance.digest({"seed": 0})) == 8
+    assert int(provenance.digest({"seed": 0}), 16) >= 0
