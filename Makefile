@@ -30,7 +30,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check .
-	$(BIN)/snakemake --lint
+	@# The one lint that we leave asks for conda or a container in each rule; the lock file is our environment.
+	$(BIN)/snakemake -n --quiet all
+	! $(BIN)/snakemake --lint 2>&1 | grep '^    \* ' | grep -v 'Specify a conda environment or container'
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.embed

@@ -1,6 +1,8 @@
 """Images and labels come out of parquet as they went in; what is wrong is named by file and row."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +142,13 @@ def overwritten(path: Path) -> Path:
     return path
 
 
+def of_claimed_size(side: int) -> bytes:
+    """A PNG of a few bytes whose header claims side x side pixels."""
+    png = encoded(pictures(1)[0])
+    header = b"IHDR" + struct.pack(">II", side, side) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+
+
 LARGE = encoded(pictures(1, SIZE + 1)[0])
 HALF = encoded(pictures(1)[0])[:60]
 
@@ -166,6 +175,7 @@ HALF = encoded(pictures(1)[0])[:60]
         (spoiled(at("img", 6, {"bytes": HALF})), "row 6: the image can't be decoded"),
         (spoiled(at("img", 7, {"bytes": b"GIF"})), "row 7: the image can't be decoded"),
         (spoiled(at("img", 8, {"bytes": LARGE})), "row 8: the image is 9 x 9 pixels, not 8 x 8"),
+        (spoiled(at("img", 2, {"bytes": of_claimed_size(50_000)})), "row 2: the image"),
         (spoiled(at("fine_label", 9, 3)), r"row 9: fine_label is 3, outside 0\.\.2"),
         (spoiled(at("fine_label", 2, -1)), r"row 2: fine_label is -1, outside 0\.\.2"),
         (spoiled(at("coarse_label", 1, 3)), r"row 1: coarse_label is 3, outside 0\.\.2"),

@@ -27,18 +27,20 @@ def save(figure: Figure, path: str | Path) -> None:
     plt.close(figure)
 
 
-def contact_sheet(images: np.ndarray, fine: np.ndarray, taxonomy: Taxonomy) -> Figure:
+def contact_sheet(images: np.ndarray, fine: np.ndarray, taxonomy: Taxonomy, title: str) -> Figure:
     """Some images of each class, one row of classes for each parent.
 
     Args:
         images: uint8 (n, 3, size, size).
         fine: labels (n,); the first four images of each class are shown.
         taxonomy: which class stands in which row.
+        title: what the images are.
     """
     rows, columns = len(taxonomy.classes), max(map(len, taxonomy.classes))
     figure, axes = plt.subplots(
         rows, columns, figsize=(2.1 * columns, 0.78 * rows), squeeze=False, layout="compressed"
     )
+    figure.suptitle(title)
     for row, members in enumerate(taxonomy.classes):
         for column, axis in enumerate(axes[row]):
             axis.set_axis_off()
@@ -63,11 +65,11 @@ def _strip(images: np.ndarray) -> np.ndarray:
     return np.concatenate(padded.transpose(0, 2, 3, 1), axis=1)
 
 
-def history(table: pd.DataFrame) -> Figure:
+def history(table: pd.DataFrame, title: str) -> Figure:
     """Loss and val accuracy by epoch, and which epoch was kept; columns as in `finetune.Epoch`."""
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(6, 4.5), sharex=True, layout="compressed")
     upper.plot(table["epoch"], table["loss"], marker="o", markersize=3, color=_BLUE)
-    upper.set_ylabel("mean training loss")
+    upper.set(ylabel="mean training loss", title=title)
     accuracy = 100 * table["val_accuracy"]
     lower.plot(table["epoch"], accuracy, marker="o", markersize=3, color=_ORANGE)
     lower.set(xlabel="epoch", ylabel="val accuracy, %")
@@ -84,12 +86,13 @@ def history(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion(predicted: np.ndarray, fine: np.ndarray, taxonomy: Taxonomy) -> Figure:
+def confusion(predicted: np.ndarray, fine: np.ndarray, taxonomy: Taxonomy, title: str) -> Figure:
     """Share of each class's images that go to each class, the classes ordered by parent.
 
     Args:
         predicted, fine: labels (n,).
         taxonomy: the order; lines part the parents.
+        title: what the images are.
     """
     order = np.concatenate(taxonomy.classes)
     counts = metrics.confusion(predicted, fine, len(order))[np.ix_(order, order)]
@@ -107,7 +110,7 @@ def confusion(predicted: np.ndarray, fine: np.ndarray, taxonomy: Taxonomy) -> Fi
     axis.set_xticks(middles, names, rotation=90)
     axis.set_yticks(middles, names)
     axis.tick_params(length=0)
-    axis.set(xlabel="predicted", ylabel="true")
+    axis.set(xlabel="predicted", ylabel="true", title=title)
     figure.colorbar(image, shrink=0.7, label="% of the true class's images", format="%g")
     return figure
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from treehead import augment
 from treehead.artifacts import InputError
 from treehead.backbones import Backbone
-from treehead.console import say
+from treehead.console import progress, say
 
 
 class Images(NamedTuple):
@@ -160,7 +160,9 @@ def _train_epoch(
     """One pass over train; returns the mean loss."""
     model.train()
     total = 0.0
-    for step, rows in enumerate(_batches(len(train.fine), settings["batch_size"], key), start=1):
+    size, n = settings["batch_size"], len(train.fine)
+    batches = progress(_batches(n, size, key), f"epoch {key[1]}", n, "images", size)
+    for step, rows in enumerate(batches, start=1):
         generator = torch.Generator().manual_seed(_step_seed(*key, step))
         torch.manual_seed(_step_seed(*key, step))
         images, fine = _augmented(model["backbone"], train, rows, settings, generator)
@@ -176,7 +178,7 @@ def _train_epoch(
         optimizer.step()
         schedule.step()
         total += loss.item() * len(rows)
-    return total / len(train.fine)
+    return total / n
 
 
 def _batches(n: int, size: int, key: tuple[int, int]) -> Iterator[Tensor]:
@@ -218,6 +220,7 @@ def _autocast(settings: dict[str, Any]) -> torch.autocast:
 def evaluate(model: nn.ModuleDict, images: Images, settings: dict[str, Any]) -> float:
     """Accuracy on images as they are, in float32."""
     model.eval()
-    parts = zip(*(part.split(settings["batch_size"]) for part in images), strict=True)
-    correct = sum(model["head"].correct(model["backbone"](x), y) for x, y in parts)
-    return correct / len(images.fine)
+    size, n = settings["batch_size"], len(images.fine)
+    starts = progress(range(0, n, size), "val", n, "images", size)
+    parts = (Images(*(part[start : start + size] for part in images)) for start in starts)
+    return sum(model["head"].correct(model["backbone"](x), y) for x, y in parts) / n

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,33 @@ _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
 
 
 def check(config: dict[str, Any], schema: str | Path) -> None:
-    """Check a merged configuration; the first mistake is raised as an InputError."""
-    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    errors = sorted(Draft202012Validator(rules).iter_errors(config), key=_unknown_keys_first)
+    """Check a merged configuration; the first mistake is raised as an InputError.
+
+    What YAML (1e-4) or the command line ('child={l2: 0.01}') left as text becomes a number, in place.
+    """
+    validator = Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    for error in list(validator.iter_errors(config)):
+        if error.validator == "type" and isinstance(error.instance, str):
+            _set(config, list(error.absolute_path), _parsed(error.instance))
+    errors = sorted(validator.iter_errors(config), key=_unknown_keys_first)
     if errors:
         raise InputError(f"Config: {_sentence(errors[0])}.")
     for mistake in _contradictions(config):
         raise InputError(f"Config: {mistake}.")
+
+
+def _parsed(text: str) -> Any:
+    for parse in (float, yaml.safe_load):
+        with suppress(ValueError, yaml.YAMLError):
+            value = parse(text)
+            return int(value) if text.isdecimal() else value
+    return text
+
+
+def _set(config: Any, path: list[str | int], value: Any) -> None:
+    for key in path[:-1]:
+        config = config[key]
+    config[path[-1]] = value
 
 
 def _unknown_keys_first(error: ValidationError) -> tuple[bool, list[str]]:

@@ -130,12 +130,13 @@ def evaluation(config: Config) -> Config:
 
 
 def _describe(dataset: Config) -> Config:
-    """What a reader of the metrics must know of the data set."""
+    """What a reader of metrics or figures must know of the data set."""
     drawn = dataset["source"] == "generated"
     note = "drawn by this pipeline; it is not CIFAR-100" if drawn else "images as given"
     return {**_part(dataset, "name", "source"), "note": note}
 
 
 def picture(config: Config) -> Config:
-    """Figures that show images or classes."""
-    return _part(config["dataset"], "classes", "image_size")
+    """Figures that show images or classes, and what their title says of them."""
+    name, _, note = _describe(config["dataset"]).values()
+    return {**_part(config["dataset"], "classes", "image_size"), "title": f"{name}: {note}"}

@@ -41,6 +41,8 @@ rule draw_history:
     log:
         "<results>/logs/draw_history.log",
     threads: 1
+    params:
+        dataset=stages.picture(config),
     script:
         "../scripts/draw_history.py"
 

@@ -78,6 +78,11 @@ rule evaluate_hierarchy:
         biases=expand("<results>/hierarchy100/reduced/{parent}_bias.pt", parent=PARENTS),
         linear="<results>/heads/linear/head.safetensors",
         config="<results>/config.yaml",
+        hashed=[
+            f"{DATASET}/train.parquet",
+            f"{DATASET}/test.parquet",
+            "<results>/backbone/weights.safetensors",
+        ],
         code=modules("evaluate_hierarchy"),
     output:
         metrics="<results>/hierarchy100/metrics.json",

@@ -4,8 +4,9 @@ import pandas
 
 from treehead import console, figures, taxonomy
 
+settings = snakemake.params.dataset
 with console.job(snakemake.log[0]):
-    tree = taxonomy.read(snakemake.input.taxonomy, snakemake.params.dataset["classes"])
+    tree = taxonomy.read(snakemake.input.taxonomy, settings["classes"])
     table = pandas.read_parquet(snakemake.input.predictions)
-    figure = figures.confusion(table["predicted"].to_numpy(), table["fine"].to_numpy(), tree)
-    figures.save(figure, snakemake.output[0])
+    predicted, fine = table["predicted"].to_numpy(), table["fine"].to_numpy()
+    figures.save(figures.confusion(predicted, fine, tree, settings["title"]), snakemake.output[0])

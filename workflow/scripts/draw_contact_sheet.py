@@ -8,4 +8,6 @@ with console.job(snakemake.log[0]):
     fine, _ = dataset.labels(snakemake.input.train)
     rows = dataset.first_of_each(fine, 4)
     images = dataset.images(snakemake.input.train, settings["image_size"], rows)
-    figures.save(figures.contact_sheet(images, fine[rows], tree), snakemake.output[0])
+    figures.save(
+        figures.contact_sheet(images, fine[rows], tree, settings["title"]), snakemake.output[0]
+    )

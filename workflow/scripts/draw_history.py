@@ -6,4 +6,4 @@ from treehead import console, figures
 
 with console.job(snakemake.log[0]):
     table = pandas.read_csv(snakemake.input.history)
-    figures.save(figures.history(table), snakemake.output[0])
+    figures.save(figures.history(table, snakemake.params.dataset["title"]), snakemake.output[0])

@@ -29,6 +29,7 @@ with console.job(snakemake.log[0]):
         "dataset": settings["dataset"],
         "backbone": settings["backbone"],
         "config_sha256": artifacts.sha256(snakemake.input.config),
+        "input_sha256": {path: artifacts.sha256(path) for path in snakemake.input.hashed},
     }
     table = pandas.DataFrame({"fine": test.fine, "predicted": predicted})
     with artifacts.replacing(snakemake.output.predictions) as temporary:

@@ -1,0 +1,383 @@
+"""The tree against a slow one that asks image by image, and class by class."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import linear as dense
+from torch.utils.flop_counter import FlopCounterMode
+
+from treehead import artifacts, cost, hierarchy, reduction
+from treehead.embeddings import Embeddings
+from treehead.embeddings import read as read_embeddings
+from treehead.embeddings import write as write_embeddings
+from treehead.heads import children
+from treehead.heads.linear import Linear
+from treehead.hierarchy import Hierarchy
+from treehead.taxonomy import Taxonomy
+
+DIM = 6
+
+
+def random_tree(sizes: list[int], child_input: str, seed: int) -> Hierarchy:
+    """Random layers over parents of these sizes, classes in random order."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(sum(sizes)).tolist()
+    members = tuple(tuple(order.pop() for _ in range(size)) for size in sizes)
+    taxonomy = Taxonomy(
+        members,
+        tuple(f"parent {index}" for index in range(len(sizes))),
+        tuple(f"class {index}" for index in range(sum(sizes))),
+    )
+
+    def layer(outputs: int, inputs: int) -> Linear:
+        weight, bias = rng.normal(size=(outputs, inputs)), rng.normal(size=outputs)
+        return Linear(weight.astype(np.float32), bias.astype(np.float32))
+
+    inputs = DIM if child_input == "features" else len(sizes)
+    parent = layer(len(sizes), DIM)
+    return Hierarchy(taxonomy, parent, [layer(size, inputs) for size in sizes], child_input)
+
+
+def random_features(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng([seed, n]).normal(size=(n, DIM)).astype(np.float32)
+
+
+some_trees = st.builds(
+    random_tree,
+    st.lists(st.integers(1, 5), min_size=1, max_size=7),
+    st.sampled_from(["features", "parent_logits"]),
+    st.integers(0, 2**32 - 1),
+)
+some_features = st.builds(random_features, st.integers(1, 8), st.integers(0, 2**32 - 1))
+
+
+def slow_layer(layer: Linear, x: list[float]) -> list[float]:
+    return [
+        math.fsum(float(weight) * value for weight, value in zip(row, x, strict=True)) + float(bias)
+        for row, bias in zip(layer.weight, layer.bias, strict=True)
+    ]
+
+
+def slow_log_softmax(logits: list[float]) -> list[float]:
+    total = math.log(math.fsum(math.exp(logit - max(logits)) for logit in logits)) + max(logits)
+    return [logit - total for logit in logits]
+
+
+class Slow(NamedTuple):
+    """One image in a tree: its parents' logits, and log p(parent) + log p(class | parent)."""
+
+    parents: list[float]
+    classes: dict[int, float]
+
+
+def slow(tree: Hierarchy, image: np.ndarray) -> Slow:
+    x = [float(value) for value in image]
+    logits = slow_layer(tree.parent, x)
+    read = x if tree.child_input == "features" else [max(logit, 0.0) for logit in logits]
+    classes = {}
+    for parent, of_parent in enumerate(slow_log_softmax(logits)):
+        answers = slow_log_softmax(slow_layer(tree.child[parent], read))
+        for fine, answer in zip(tree.taxonomy.classes[parent], answers, strict=True):
+            classes[fine] = of_parent + answer
+    return Slow(logits, classes)
+
+
+@settings(deadline=None)
+@given(some_trees, some_features, st.integers(1, 8))
+def test_images_go_to_their_likeliest_parents_in_order(tree, features, k: int):
+    routed = tree.route(features, k)
+    assert routed.shape == (len(features), min(k, len(tree.child)))
+    for image, parents in zip(features, routed, strict=True):
+        logits = slow(tree, image).parents
+        assert len(set(parents)) == len(parents)
+        best = sorted(logits, reverse=True)[:k]
+        assert [logits[parent] for parent in parents] == pytest.approx(best, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(some_trees, some_features, st.integers(1, 8))
+def test_the_prediction_is_the_likeliest_class_of_the_routed_parents(tree, features, k: int):
+    routed = tree.route(features, k)
+    for image, parents, predicted in zip(
+        features, routed, tree.predict(features, routed), strict=True
+    ):
+        scores = slow(tree, image).classes
+        asked = {fine for parent in parents for fine in tree.taxonomy.classes[parent]}
+        assert predicted in asked, "a child was asked about another parent's classes"
+        assert scores[predicted] == pytest.approx(max(scores[fine] for fine in asked), abs=1e-4)
+
+
+@settings(deadline=None)
+@given(some_trees, some_features)
+def test_with_one_parent_the_child_alone_decides(tree, features):
+    """The study's evaluation: argmax parent, then argmax of that parent's child."""
+    for image, predicted in zip(
+        features, tree.predict(features, tree.route(features, 1)), strict=True
+    ):
+        scores = slow(tree, image)
+        parent = int(np.argmax(scores.parents))
+        members = tree.taxonomy.classes[parent]
+        best = max(scores.classes[fine] for fine in members)
+        assert predicted in members
+        assert scores.classes[predicted] == pytest.approx(best, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(some_trees, some_features)
+def test_with_all_parents_it_is_the_likeliest_class_of_all(tree, features):
+    predictions = tree.predict(features, tree.route(features, len(tree.child)))
+    for image, predicted in zip(features, predictions, strict=True):
+        scores = slow(tree, image).classes
+        assert sorted(scores) == list(range(len(tree.taxonomy.fine_names)))
+        assert scores[predicted] == pytest.approx(max(scores.values()), abs=1e-4)
+        assert math.fsum(map(math.exp, scores.values())) == pytest.approx(1)
+
+
+@settings(deadline=None)
+@given(some_trees, some_features)
+def test_class_probabilities_of_each_parent_sum_to_one(tree, features):
+    scores = tree.child_log_probabilities(features)
+    for members in tree.taxonomy.classes:
+        np.testing.assert_allclose(np.exp(scores[:, list(members)]).sum(1), 1, rtol=1e-4)
+
+
+def test_an_only_child_is_right_whenever_its_parent_is():
+    tree = random_tree([1, 1, 1], "parent_logits", 0)
+    features = random_features(20, 0)
+    routed = tree.route(features, 1)
+    predicted = tree.predict(features, routed)
+    np.testing.assert_array_equal(tree.taxonomy.parent_of()[predicted], routed[:, 0])
+
+
+def perfect_tree() -> tuple[Hierarchy, Embeddings]:
+    """Twenty parents of five, and one image of each class that says its parent and its place.
+
+    Each child reads the place by a permutation of its own, so that no child does another's work.
+    """
+    rng = np.random.default_rng(0)
+    order = rng.permutation(100)
+    members = tuple(tuple(order[5 * parent : 5 * parent + 5].tolist()) for parent in range(20))
+    names = [tuple(f"{noun} {i}" for i in range(n)) for noun, n in (("p", 20), ("c", 100))]
+    features = np.zeros((100, 25), np.float32)
+    child = []
+    for parent, fines in enumerate(members):
+        code = np.roll(np.eye(5), 1 + parent % 4, axis=0)[rng.permutation(5)]
+        for place, fine in enumerate(fines):
+            features[fine, parent] = 1
+            features[fine, 20:] = code[place]
+        weight = np.hstack([np.zeros((5, 20)), 10 * code]).astype(np.float32)
+        child.append(Linear(weight, np.zeros(5, np.float32)))
+    parent = Linear(np.eye(20, 25, dtype=np.float32) * 10, np.zeros(20, np.float32))
+    tree = Hierarchy(Taxonomy(members, *names), parent, child, "features")
+    return tree, Embeddings(features[None], np.arange(100))
+
+
+def test_every_parent_is_wired_to_its_own_child():
+    """The study's parent 10 was wired to child 1: recall of its five classes 10 %."""
+    tree, images = perfect_tree()
+    predicted = tree.predict(images.features[0], tree.route(images.features[0], 1))
+    np.testing.assert_array_equal(predicted, np.arange(100))
+
+
+def test_a_child_wired_to_another_parent_shows_in_that_parents_row():
+    tree, images = perfect_tree()
+    wrong = tree._replace(child=[tree.child[1 if p == 10 else p] for p in range(20)])
+    report, _ = hierarchy.evaluate(wrong, tree.parent, images, [])
+    accuracies = [row["child_accuracy"] for row in report["per_parent"]]
+    assert accuracies[10] < 1
+    assert accuracies[:10] + accuracies[11:] == [1] * 19
+
+
+@settings(deadline=None, max_examples=50)
+@given(some_trees, st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: int):
+    features, rng = random_features(n, seed), np.random.default_rng(seed)
+    parent_of, classes = tree.taxonomy.parent_of(), len(tree.taxonomy.fine_names)
+    fine = rng.integers(0, classes, n)
+    flat = random_tree([classes], "features", seed).parent
+    flat = Linear(rng.normal(size=(classes, DIM)), rng.normal(size=classes))
+    views = np.stack([features, rng.normal(size=features.shape).astype(np.float32)])
+    report, predicted = hierarchy.evaluate(tree, flat, Embeddings(views, fine), [1, 2])
+
+    rows = [(slow(tree, image), int(label)) for image, label in zip(features, fine, strict=True)]
+    reached = [int(np.argmax(row.parents)) == parent_of[label] for row, label in rows]
+
+    def best_of(row: Slow, parents: list[int]) -> int:
+        asked = [fine for parent in parents for fine in tree.taxonomy.classes[parent]]
+        return max(asked, key=row.classes.__getitem__)
+
+    def share(marks: list[bool]) -> float:
+        return sum(marks) / len(marks) if marks else 0
+
+    hard = [best_of(row, [int(np.argmax(row.parents))]) for row, _ in rows]
+    given_truth = [best_of(row, [parent_of[label]]) == label for row, label in rows]
+    right = [guess == label for guess, (_, label) in zip(hard, rows, strict=True)]
+    two = [
+        best_of(row, list(np.argsort(row.parents)[::-1][:2])) == label for row, label in rows
+    ]
+    assert predicted.tolist() == hard
+    assert report["accuracy"] == pytest.approx(share(right))
+    assert report["parent_accuracy"] == pytest.approx(share(reached))
+    assert report["child_given_true_parent"] == pytest.approx(share(given_truth))
+    assert report["child_given_predicted_parent"] == pytest.approx(
+        share([mark for mark, there in zip(right, reached, strict=True) if there])
+    )
+    assert report["top_k"]["1"]["accuracy"] == report["accuracy"]
+    assert report["top_k"]["2"]["accuracy"] == pytest.approx(share(two))
+    assert report["flat"]["accuracy"] == pytest.approx(
+        share([int(np.argmax(slow_layer(flat, x))) == y for x, y in zip(features, fine, strict=True)])
+    )
+    low, high = report["accuracy_ci95"]
+    assert low - 1e-9 <= report["accuracy"] <= high + 1e-9
+    for parent, row in enumerate(report["per_parent"]):
+        here = [index for index, label in enumerate(fine) if parent_of[label] == parent]
+        assert (row["parent"], row["count"]) == (parent, len(here))
+        assert row["name"] == tree.taxonomy.parent_names[parent]
+        if here:
+            assert row["recall"] == pytest.approx(share([reached[i] for i in here]))
+            assert row["child_accuracy"] == pytest.approx(share([given_truth[i] for i in here]))
+        else:
+            assert row["recall"] is row["child_accuracy"] is None
+
+
+def test_the_report_is_json(tmp_path):
+    tree, images = perfect_tree()
+    report, _ = hierarchy.evaluate(tree, tree.parent, images, [2, 3])
+    artifacts.write_json(tmp_path / "metrics.json", report)
+    assert artifacts.read_json(tmp_path / "metrics.json")["accuracy"] == 1
+
+
+def counted_macs(tree: Hierarchy, image: np.ndarray, parents: np.ndarray) -> float:
+    """Multiplications of one image by torch's own counter, layer by layer."""
+    x = torch.from_numpy(image)[None]
+    with FlopCounterMode(display=False) as counter:
+        logits = dense(x, *map(torch.from_numpy, tree.parent))
+        read = x if tree.child_input == "features" else logits.relu()
+        for parent in parents:
+            dense(read, *map(torch.from_numpy, tree.child[parent]))
+    return counter.get_total_flops() / 2
+
+
+@settings(deadline=None, max_examples=30)
+@given(some_trees, some_features, st.integers(1, 3))
+def test_macs_of_a_tree_are_those_that_torch_counts(tree, features, k: int):
+    routed = tree.route(features, k)
+    expected = [counted_macs(tree, *pair) for pair in zip(features, routed, strict=True)]
+    sizes = np.array([len(members) for members in tree.taxonomy.classes])
+    child_dim = tree.child[0].weight.shape[1]
+    assert cost.routed_macs(DIM, child_dim, sizes, routed).tolist() == expected
+    everything = [counted_macs(tree, features[0], parents) for parents in subsets(len(sizes), k)]
+    assert cost.worst_macs(DIM, child_dim, sizes, routed.shape[1]) == max(everything)
+    fine = np.zeros(len(features), dtype=int)
+    report, _ = hierarchy.evaluate(tree, tree.parent, Embeddings(features[None], fine), [k])
+    assert report["top_k"][str(k)]["macs"] == pytest.approx(np.mean(expected))
+    assert report["top_k"][str(k)]["macs_worst"] == max(everything)
+
+
+def subsets(parents: int, k: int) -> list[list[int]]:
+    """All choices of k of the parents, or of all if there are fewer."""
+    chosen = [[p for p in range(parents) if mask >> p & 1] for mask in range(2**parents)]
+    return [some for some in chosen if len(some) == min(k, parents)]
+
+
+@pytest.mark.parametrize(
+    ("dim", "child_dim", "k", "macs"),
+    [
+        (1028, 20, 1, 20_660),  # the study's ResNet9 with children on the parent logits
+        (344, 20, 1, 6_980),
+        (344, 344, 1, 8_600),
+        (344, 344, 2, 10_320),
+    ],
+)
+def test_macs_of_twenty_parents_of_five_are_those_of_the_study(dim, child_dim, k, macs):
+    sizes, routed = np.full(20, 5), np.arange(40).reshape(-1, 1)[: 20 // k * k].reshape(-1, k)
+    assert set(cost.routed_macs(dim, child_dim, sizes, routed % 20)) == {macs}
+    assert cost.worst_macs(dim, child_dim, sizes, k) == macs
+
+
+@settings(deadline=None, max_examples=30)
+@given(some_trees)
+def test_parameters_and_bytes_are_of_all_that_is_stored(tree):
+    """Nothing that was learned lies outside: biases count, and float32 has four bytes."""
+    layers = [tree.parent, *tree.child]
+    numbers = sum(layer.weight.size + layer.bias.size for layer in layers)
+    assert cost.parameters(tree.tensors()) == numbers
+    assert cost.stored_bytes(tree.tensors()) == 4 * numbers
+
+
+@pytest.mark.parametrize("classes", [[3], [7, 2], [2, 7], [0, 1, 2, 3, 9]])
+def test_a_child_sees_only_its_parents_classes(classes: list[int]):
+    fine = np.array([3, 7, 2, 9, 3, 0, 2, 5])
+    features = np.arange(2 * 8 * 3, dtype=np.float32).reshape(2, 8, 3)
+    x, labels = Embeddings(features, fine).among(classes)
+    rows = [(features[view, i], classes.index(fine[i])) for view in range(2) for i in range(8)
+            if fine[i] in classes]  # fmt: skip
+    assert labels.tolist() == [label for _, label in rows]
+    np.testing.assert_array_equal(x, np.array([row for row, _ in rows]))
+
+
+def test_all_views_are_rows_with_their_images_label():
+    features = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    x, labels = Embeddings(features, np.array([5, 0, 2])).flat()
+    assert labels.tolist() == [5, 0, 2, 5, 0, 2]
+    np.testing.assert_array_equal(x, np.concatenate([features[0], features[1]]))
+
+
+def test_embeddings_are_read_as_they_were_written(tmp_path):
+    stored = Embeddings(np.ones((2, 3, 4), np.float32), np.array([1, 0, 2]))
+    write_embeddings(tmp_path / "e", stored)
+    read = read_embeddings(tmp_path / "e")
+    np.testing.assert_array_equal(read.features, stored.features)
+    np.testing.assert_array_equal(read.fine, stored.fine)
+
+
+def test_children_read_the_relu_of_the_parent_logits_or_the_features():
+    tree, features = random_tree([2, 3], "parent_logits", 0), random_features(7, 0)
+    np.testing.assert_array_equal(children.inputs(features, None), features)
+    read = children.inputs(features, tree.parent._asdict())
+    for image, row in zip(features, read, strict=True):
+        expected = [max(logit, 0) for logit in slow_layer(tree.parent, image)]
+        assert row == pytest.approx(expected, abs=1e-5)
+    assert (read == 0).any()
+
+
+@pytest.mark.parametrize("shape", [(5, 20), (5,), (1, 3), ()])
+def test_a_reduced_tensor_is_a_bare_tensor_that_any_torch_loads(tmp_path, shape):
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    for name in ("7_weight.pt", "again.pt"):
+        reduction.save(tmp_path / name, array)
+    tensor = torch.load(tmp_path / "7_weight.pt", weights_only=True)
+    assert (tensor.dtype, tuple(tensor.shape)) == (torch.float32, shape)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    np.testing.assert_array_equal(reduction.load(tmp_path / "7_weight.pt"), array)
+    assert (tmp_path / "7_weight.pt").read_bytes() == (tmp_path / "again.pt").read_bytes()
+
+
+def test_a_reduced_tensor_of_a_view_holds_the_view_alone(tmp_path):
+    """torch.save writes the whole storage behind a view."""
+    matrix = np.random.default_rng(0).normal(size=(50, 40)).astype(np.float32)
+    reduction.save(tmp_path / "whole.pt", matrix)
+    reduction.save(tmp_path / "view.pt", matrix.T[:2])
+    np.testing.assert_array_equal(reduction.load(tmp_path / "view.pt"), matrix.T[:2])
+    assert (tmp_path / "view.pt").stat().st_size < (tmp_path / "whole.pt").stat().st_size / 2
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, -20])
+def test_a_truncated_reduced_tensor_is_named(tmp_path, length: int):
+    path = tmp_path / "3_bias.pt"
+    reduction.save(path, np.ones(5, np.float32))
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(artifacts.InputError, match=r"3_bias\.pt is no whole tensor file"):
+        reduction.load(path)
+
+
+@pytest.mark.parametrize("value", [{"weight": torch.ones(2)}, torch.ones(2).double(), 3])
+def test_what_is_no_float32_tensor_is_named(tmp_path, value):
+    torch.save(value, tmp_path / "3_bias.pt")
+    with pytest.raises(artifacts.InputError, match=r"3_bias\.pt holds no float32 tensor"):
+        reduction.load(tmp_path / "3_bias.pt")
