@@ -1,7 +1,7 @@
 # make run: the demo from nothing to a table. make test, make lint, make bench, make report: what they say.
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= 2
 READY := $(VENV)/ready
 

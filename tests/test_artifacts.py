@@ -56,6 +56,12 @@ def killed(process: subprocess.Popen) -> int:
     return process.returncode
 
 
+def fail_half_way(target: Path) -> None:
+    with artifacts.replacing(target) as temporary:
+        temporary.write_text("half of the new")
+        raise ZeroDivisionError
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     path = tmp_path / "metrics.json"
@@ -73,16 +79,15 @@ def test_a_write_that_ends_well_replaces_the_file_and_leaves_nothing_else(target
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(target: Path):
-    with pytest.raises(ZeroDivisionError), artifacts.replacing(target) as temporary:
-        temporary.write_text("half of the new")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way(target)
     assert target.read_text() == "the old"
     assert os.listdir(target.parent) == [target.name]
 
 
 def test_a_first_write_that_fails_leaves_no_file(tmp_path: Path):
-    with pytest.raises(ZeroDivisionError), artifacts.replacing(tmp_path / "new" / "file"):
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way(tmp_path / "new" / "file")
     assert os.listdir(tmp_path / "new") == []
 
 

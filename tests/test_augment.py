@@ -1,4 +1,4 @@
-"""Augmentation is a resampling that can be followed pixel by pixel, and its draws are the generator's."""
+"""Augmentation can be followed pixel by pixel, and its draws are the generator's alone."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,15 @@ from torchvision.transforms.v2 import functional as torchvision
 from treehead import augment
 
 KINDS = ["none", "cutmix", "mixup", "either"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads only wait for one another on tensors this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pictures(n: int, height: int = 9, width: int = 9) -> Tensor:
@@ -72,12 +81,19 @@ def test_a_rotation_by_a_quarter_turn_is_rot90():
     )
 
 
+def test_a_rotated_image_may_be_mirrored_too(monkeypatch: pytest.MonkeyPatch):
+    """Each draw is the smallest: the largest angle to the other side, and a mirror."""
+    monkeypatch.setattr(torch, "rand", lambda n, generator: torch.zeros(n))
+    images = pictures(3)
+    expected = torch.rot90(images, -1, (2, 3)).flip(-1)
+    warp = warped(images, flip=True, rotation=90)
+    torch.testing.assert_close(warp, expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.usefixtures("largest_angle")
 def test_a_rotation_by_half_a_turn_keeps_the_proportions():
     images = pictures(3, 6, 11)
-    torch.testing.assert_close(
-        warped(images, rotation=180), images.flip(2, 3), rtol=0, atol=1e-4
-    )
+    torch.testing.assert_close(warped(images, rotation=180), images.flip(2, 3), rtol=0, atol=1e-4)
 
 
 @pytest.mark.usefixtures("largest_angle")

@@ -17,6 +17,15 @@ MEAN, STD = [0.50708, 0.48655, 0.44092], [0.26733, 0.25644, 0.27615]
 NORMALIZATION = {"mean": MEAN, "std": STD}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads only wait for one another on tensors this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -38,7 +47,9 @@ def test_the_studys_resnet9_has_30_million_parameters_and_1028_features():
     """30.4 M are told, which is this with the linear layer 1028 -> 100."""
     backbone = backbones.build("resnet9", {"width": 1}, 32, NORMALIZATION).eval()
     assert backbone.dim == 1028
-    assert parameters(backbone) + parameters(nn.Linear(1028, 100)) == pytest.approx(30.4e6, rel=3e-3)
+    assert parameters(backbone) + parameters(nn.Linear(1028, 100)) == pytest.approx(
+        30.4e6, rel=3e-3
+    )
     with torch.inference_mode():
         assert backbone(pictures(1, 32)).shape == (1, 1028)
 

@@ -38,7 +38,7 @@ def encoded(image: np.ndarray, format: str = "PNG", mode: str = "RGB") -> bytes:
 
 
 def stored(path: Path, fine: list[int], **columns: object) -> Path:
-    """A file with these fine labels, coarse labels of 0 and random images; `columns` replace them."""
+    """A file with these fine labels and random images, and `columns` in place of its own."""
     table = {
         "img": [{"bytes": encoded(image), "path": None} for image in pictures(len(fine))],
         "fine_label": fine,

@@ -112,7 +112,7 @@ def test_the_prediction_is_the_likeliest_class_of_the_routed_parents(tree, featu
         assert scores[predicted] == pytest.approx(max(scores[fine] for fine in asked), abs=1e-4)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(some_trees, some_features)
 def test_with_one_parent_the_child_alone_decides(tree, features):
     """The study's evaluation: argmax parent, then argmax of that parent's child."""
@@ -193,13 +193,12 @@ def test_a_child_wired_to_another_parent_shows_in_that_parents_row():
     assert accuracies[:10] + accuracies[11:] == [1] * 19
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=50, derandomize=True)
 @given(some_trees, st.integers(1, 30), st.integers(0, 2**32 - 1))
 def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: int):
     features, rng = random_features(n, seed), np.random.default_rng(seed)
     parent_of, classes = tree.taxonomy.parent_of(), len(tree.taxonomy.fine_names)
     fine = rng.integers(0, classes, n)
-    flat = random_tree([classes], "features", seed).parent
     flat = Linear(rng.normal(size=(classes, DIM)), rng.normal(size=classes))
     views = np.stack([features, rng.normal(size=features.shape).astype(np.float32)])
     report, predicted = hierarchy.evaluate(tree, flat, Embeddings(views, fine), [1, 2])
@@ -217,9 +216,7 @@ def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: in
     hard = [best_of(row, [int(np.argmax(row.parents))]) for row, _ in rows]
     given_truth = [best_of(row, [parent_of[label]]) == label for row, label in rows]
     right = [guess == label for guess, (_, label) in zip(hard, rows, strict=True)]
-    two = [
-        best_of(row, list(np.argsort(row.parents)[::-1][:2])) == label for row, label in rows
-    ]
+    two = [best_of(row, list(np.argsort(row.parents)[::-1][:2])) == label for row, label in rows]
     assert predicted.tolist() == hard
     assert report["accuracy"] == pytest.approx(share(right))
     assert report["parent_accuracy"] == pytest.approx(share(reached))
@@ -230,7 +227,9 @@ def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: in
     assert report["top_k"]["1"]["accuracy"] == report["accuracy"]
     assert report["top_k"]["2"]["accuracy"] == pytest.approx(share(two))
     assert report["flat"]["accuracy"] == pytest.approx(
-        share([int(np.argmax(slow_layer(flat, x))) == y for x, y in zip(features, fine, strict=True)])
+        share(
+            [int(np.argmax(slow_layer(flat, x))) == y for x, y in zip(features, fine, strict=True)]
+        )
     )
     low, high = report["accuracy_ci95"]
     assert low - 1e-9 <= report["accuracy"] <= high + 1e-9
@@ -295,8 +294,8 @@ def subsets(parents: int, k: int) -> list[list[int]]:
     ],
 )
 def test_macs_of_twenty_parents_of_five_are_those_of_the_study(dim, child_dim, k, macs):
-    sizes, routed = np.full(20, 5), np.arange(40).reshape(-1, 1)[: 20 // k * k].reshape(-1, k)
-    assert set(cost.routed_macs(dim, child_dim, sizes, routed % 20)) == {macs}
+    sizes, routed = np.full(20, 5), (np.arange(20)[:, None] + np.arange(k)) % 20
+    assert set(cost.routed_macs(dim, child_dim, sizes, routed)) == {macs}
     assert cost.worst_macs(dim, child_dim, sizes, k) == macs
 
 
@@ -315,10 +314,9 @@ def test_a_child_sees_only_its_parents_classes(classes: list[int]):
     fine = np.array([3, 7, 2, 9, 3, 0, 2, 5])
     features = np.arange(2 * 8 * 3, dtype=np.float32).reshape(2, 8, 3)
     x, labels = Embeddings(features, fine).among(classes)
-    rows = [(features[view, i], classes.index(fine[i])) for view in range(2) for i in range(8)
-            if fine[i] in classes]  # fmt: skip
-    assert labels.tolist() == [label for _, label in rows]
-    np.testing.assert_array_equal(x, np.array([row for row, _ in rows]))
+    mine = [image for image in range(8) if fine[image] in classes]
+    assert labels.tolist() == 2 * [classes.index(fine[image]) for image in mine]
+    np.testing.assert_array_equal(x, np.concatenate([features[0, mine], features[1, mine]]))
 
 
 def test_all_views_are_rows_with_their_images_label():

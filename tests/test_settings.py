@@ -111,7 +111,9 @@ def test_the_manual_explains_every_key_and_no_other(config: dict):
         ("finetune.epochs", "ten", "finetune.epochs is 'ten'; it must be of type integer"),
         ("finetune.epochs", 1.5, "finetune.epochs is 1.5; it must be of type integer"),
         ("finetune.epochs", True, "finetune.epochs is True; it must be of type integer"),
-        ("parent.learning_rate", "1e-4", "parent.learning_rate is '1e-4'; .* type number"),
+        ("finetune.epochs", 10.0, "finetune.epochs is 10.0; it must be of type integer"),
+        ("finetune.epochs", "1e1", "finetune.epochs is 10.0; it must be of type integer"),
+        ("parent.learning_rate", "fast", "parent.learning_rate is 'fast'; .* of type number"),
         ("dataset.train_per_class", "all", "is 'all'; it must be of type integer or null"),
         ("finetune.augment.flip", 1, "finetune.augment.flip is 1; it must be of type boolean"),
         ("finetune.epochs", -1, "finetune.epochs is -1; it must be at least 0"),
@@ -150,11 +152,30 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(config: dict):
     """A misspelt key is most often the cause of the rest, such as a key that is missing."""
     config["parent"]["objektive"] = config["parent"].pop("objective")
     config["seed"] = -1
-    with pytest.raises(InputError, match="parent.objektive is no key; did you mean objective"):
+    with pytest.raises(InputError, match=r"parent\.objektive is no key; did you mean objective"):
         settings.check(config, SCHEMA)
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("key", "text", "number"),
+    [
+        ("parent.learning_rate", "1e-4", 0.0001),
+        ("seed", "12", 12),
+        ("child", "{input: features, l2: 0.01}", {"input": "features", "l2": 0.01}),
+        ("embed.views", "[identity]", ["identity"]),
+        ("finetune.augment.flip", "false", False),
+    ],
+)
+def test_what_yaml_or_the_command_line_left_as_text_is_mended(config, key, text, number):
+    settings.check(changed(config, key, text), SCHEMA)
+    *path, last = key.split(".")
+    for part in path:
+        config = config[part]
+    assert config[last] == number
+    assert type(config[last]) is type(number)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), "nan", "-inf"])
 @pytest.mark.parametrize("key", ["finetune.learning_rate", "child.l2", "dataset.val_fraction"])
 def test_a_setting_is_a_finite_number(config: dict, key: str, number: float):
     with pytest.raises(InputError, match=key):

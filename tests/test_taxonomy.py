@@ -26,9 +26,7 @@ def trees(draw):
     sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=14))
     order = draw(st.permutations(range(sum(sizes))))
     ends = np.cumsum(sizes)
-    members = tuple(
-        tuple(order[end - size : end]) for size, end in zip(sizes, ends, strict=True)
-    )
+    members = tuple(tuple(order[end - size : end]) for size, end in zip(sizes, ends, strict=True))
     return Taxonomy(
         members,
         tuple(f"parent {index}" for index in range(len(sizes))),

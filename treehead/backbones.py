@@ -94,6 +94,7 @@ def resnet9(size: int, width: float) -> tuple[nn.Module, int]:
         _convolution(c, d, pool=True),
         _Residual(_convolution(d, d), _convolution(d, d)),
         _convolution(d, e, pool=True),
+        _Residual(_convolution(e, e), _convolution(e, e)),
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
     )

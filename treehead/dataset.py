@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from treehead.artifacts import InputError, replacing
 
@@ -23,6 +23,9 @@ LAYOUT = pa.schema(
         ("coarse_label", pa.int64()),
     ]
 )
+
+
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 
 
 def write(path: str | Path, rows: Iterable[tuple[bytes, int, int]]) -> None:
@@ -39,7 +42,8 @@ def write(path: str | Path, rows: Iterable[tuple[bytes, int, int]]) -> None:
 def labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Fine and coarse labels of a file, each int64 (n,)."""
     table = _read(path, ["fine_label", "coarse_label"])
-    return table["fine_label"].to_numpy(), table["coarse_label"].to_numpy()
+    fine, coarse = (table[name].to_numpy().astype(np.int64) for name in table.column_names)
+    return fine, coarse
 
 
 def images(path: str | Path, size: int, rows: np.ndarray | None = None) -> np.ndarray:
@@ -55,19 +59,18 @@ def images(path: str | Path, size: int, rows: np.ndarray | None = None) -> np.nd
 def _decode(png: bytes | None, size: int, path: str | Path, row: int) -> np.ndarray:
     try:
         image = Image.open(io.BytesIO(png or b""))
-        pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if image.size == (size, size):
+            return np.asarray(image.convert("RGB"))
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise InputError(
             f"{path}, row {row}: the image can't be decoded ({type(error).__name__}); "
             "replace or remove that row."
         ) from error
-    if pixels.shape != (size, size, 3):
-        height, width = pixels.shape[:2]
-        raise InputError(
-            f"{path}, row {row}: the image is {width} x {height} pixels, not {size} x {size}; "
-            "set dataset.image_size to the size of your images, one for all of them."
-        )
-    return pixels
+    width, height = image.size
+    raise InputError(
+        f"{path}, row {row}: the image is {width} x {height} pixels, not {size} x {size}; "
+        "set dataset.image_size to the size of your images, one for all of them."
+    )
 
 
 def check(path: str | Path, settings: dict[str, Any], split: str) -> None:
@@ -170,7 +173,8 @@ def _read(path: str | Path, columns: list[str]) -> pa.Table:
 
 def _check_type(path: str | Path, name: str, kind: pa.DataType) -> None:
     if name == "img":
-        fits = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        field = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+        fits = field >= 0 and any(is_kind(kind[field].type) for is_kind in _BYTES)
     else:
         fits = pa.types.is_integer(kind)
     if not fits:

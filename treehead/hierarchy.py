@@ -110,15 +110,11 @@ def _cost(hierarchy: Hierarchy, dim: int, routed: np.ndarray) -> dict[str, float
 def _per_parent(
     taxonomy: Taxonomy, parent: np.ndarray, reached: np.ndarray, child_right: np.ndarray
 ) -> list[dict[str, Any]]:
-    return [
-        {
-            "parent": index,
-            "name": name,
-            "recall": float(reached[parent == index].mean()) if (parent == index).any() else None,
-            "child_accuracy": float(child_right[parent == index].mean())
-            if (parent == index).any()
-            else None,
-            "count": int((parent == index).sum()),
-        }
-        for index, name in enumerate(taxonomy.parent_names)
-    ]
+    """One row a parent; shares are None where a parent has no image."""
+    rows = []
+    for index, name in enumerate(taxonomy.parent_names):
+        mine = parent == index
+        shares = {"recall": reached[mine], "child_accuracy": child_right[mine]}
+        means = {key: float(share.mean()) if len(share) else None for key, share in shares.items()}
+        rows.append({"parent": index, "name": name, **means, "count": int(mine.sum())})
+    return rows

@@ -16,7 +16,8 @@ def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[flo
     center = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
-    return float((center - half) / scale), float((center + half) / scale)
+    low, high = np.clip([(center - half) / scale, (center + half) / scale], 0, 1)
+    return float(low), float(high)
 
 
 def mistake_severity(predicted: np.ndarray, label: np.ndarray, parent_of: np.ndarray) -> float:

@@ -24,6 +24,8 @@ def reached_modules(script: str | Path) -> list[Path]:
     for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             named |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
     direct = named & _graph().modules
     reached = direct.union(*(_graph().find_upstream_modules(module) for module in direct))
     return sorted(map(_file, reached - {_PACKAGE.name}))

@@ -1,13 +1,14 @@
 """The configuration: checked against its schema, with errors that name the nearest valid key."""
 
 import difflib
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from treehead.artifacts import InputError
@@ -15,12 +16,24 @@ from treehead.artifacts import InputError
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
 
 
+# A setting is a finite number, and 3.0 is no count.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
+)
+
+
 def check(config: dict[str, Any], schema: str | Path) -> None:
     """Check a merged configuration; the first mistake is raised as an InputError.
 
-    What YAML (1e-4) or the command line ('child={l2: 0.01}') left as text becomes a number, in place.
+    Numbers that YAML (1e-4) or the command line ('child={l2: 0.01}') left as text are mended.
     """
-    validator = Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    validator = _Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     for error in list(validator.iter_errors(config)):
         if error.validator == "type" and isinstance(error.instance, str):
             _set(config, list(error.absolute_path), _parsed(error.instance))

@@ -76,12 +76,13 @@ def read(path: str | Path, classes: int) -> Taxonomy:
 def _members(path: str | Path, parent: int, children: object) -> tuple[int, ...]:
     if not isinstance(children, dict) or not children:
         raise InputError(f"{path}: parent {parent} has no children; give it one or remove it.")
-    by_child = {child: _number(path, "fine label", fine) for fine, child in children.items()}
-    if sorted(by_child, key=str) != sorted(range(len(children)), key=str):
+    numbers = [_number(path, "fine label", fine) for fine in children]
+    if sorted(children.values(), key=str) != sorted(range(len(children)), key=str):
         raise InputError(
             f"{path}: the child labels of parent {parent} are {list(children.values())}; "
             f"each of 0..{len(children) - 1} must stand there once."
         )
+    by_child = dict(zip(children.values(), numbers, strict=True))
     return tuple(by_child[child] for child in range(len(children)))
 
 
@@ -107,7 +108,7 @@ def _check_partition(path: str | Path, members: tuple[tuple[int, ...], ...], cla
 
 
 def _number(path: str | Path, what: str, text: str) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or text != str(int(text)):
         raise InputError(f"{path}: the {what} {text!r} is no number; {what}s count from 0.")
     return int(text)
 

@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from treehead.artifacts import InputError, read_tensors, write_tensors
+from treehead.artifacts import InputError, write_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -50,13 +51,19 @@ def load(path: str | Path) -> tuple[Tensors, Tensors]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"The weights file {path} does not exist; check backbone.weights.")
-    if path.suffix == ".safetensors":
-        loaded = {name: torch.from_numpy(array) for name, array in read_tensors(path).items()}
-    else:
-        loaded = _load_pickle(path)
+    loaded = (_load_safetensors if path.suffix == ".safetensors" else _load_pickle)(path)
     if not isinstance(loaded, dict):
         raise InputError(f"{path} holds a {type(loaded).__name__}, not named tensors.")
     return _separate(loaded, path)
+
+
+def _load_safetensors(path: Path) -> Tensors:
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except (safetensors.SafetensorError, KeyError, OSError) as error:
+        raise InputError(
+            f"{path} is no whole safetensors file ({error}); fetch or save it again."
+        ) from error
 
 
 def _load_pickle(path: Path) -> object:
@@ -70,7 +77,7 @@ def _load_pickle(path: Path) -> object:
             f"{path} is refused, since it holds {what}; save its state dict alone, with torch.save "
             "or as .safetensors."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path} is no whole weights file ({reason}); fetch or save it again."
@@ -81,20 +88,26 @@ def _separate(loaded: dict, path: Path) -> tuple[Tensors, Tensors]:
     inner = next(
         (loaded[key] for key in _BACKBONE_KEYS if isinstance(loaded.get(key), dict)), loaded
     )
-    tensors = {_strip(name): value for name, value in inner.items() if isinstance(value, Tensor)}
+    tensors = {_strip(name): value for name, value in _tensors(inner)}
     if not tensors:
         raise InputError(f"{path} holds no tensors; its keys are {', '.join(map(str, loaded))}.")
     head = next((loaded[key] for key in _HEAD_KEYS if isinstance(loaded.get(key), dict)), {})
-    flat = {**tensors, **{f"head.{name}": value for name, value in head.items()}}
+    flat = {**tensors, **{f"head.{name}": value for name, value in _tensors(head)}}
     owners = {name: name.split(".")[0] in _HEAD_KEYS for name in flat}
     backbone = {name: value for name, value in flat.items() if not owners[name]}
     return backbone, _linear([value for name, value in flat.items() if owners[name]])
 
 
 def _strip(name: str) -> str:
-    for prefix in _PREFIXES:
+    while prefix := next(filter(name.startswith, _PREFIXES), None):
         name = name.removeprefix(prefix)
     return name
+
+
+def _tensors(named: dict) -> list[tuple[str, Tensor]]:
+    """The tensors among a checkpoint's values."""
+    pairs = named.items()
+    return [pair for pair in pairs if isinstance(pair[0], str) and isinstance(pair[1], Tensor)]
 
 
 def _linear(tensors: list[Tensor]) -> Tensors:
@@ -102,7 +115,7 @@ def _linear(tensors: list[Tensor]) -> Tensors:
     if sorted(tensor.ndim for tensor in tensors) != [1, 2]:
         return {}
     bias, weight = sorted(tensors, key=lambda tensor: tensor.ndim)
-    return {"weight": weight, "bias": bias}
+    return {"weight": weight.float(), "bias": bias.float()}
 
 
 def fit(tensors: Tensors, network: nn.Module, path: str | Path) -> Tensors:
@@ -136,11 +149,18 @@ def fit(tensors: Tensors, network: nn.Module, path: str | Path) -> Tensors:
 
 
 def _align(tensors: Tensors, wanted: Tensors) -> Tensors:
-    """Give the tensors the prefix of `wanted`, such as the "0." of a network in a Sequential."""
-    prefix = next(iter(wanted)).removesuffix(next(iter(tensors)))
-    if prefix in ("", next(iter(wanted))) or any(name.startswith(prefix) for name in tensors):
-        return tensors
-    return {prefix + name: value for name, value in tensors.items()}
+    """Give the tensors the prefix, such as a Sequential's "0.", by which most of them fit."""
+    ends = {f".{name}": name for name in tensors}
+    prefixes = {
+        full.removesuffix(name)
+        for full in wanted
+        for end, name in ends.items()
+        if full.endswith(end)
+    }
+    best = max(
+        ["", *sorted(prefixes)], key=lambda prefix: sum(prefix + name in wanted for name in tensors)
+    )
+    return {best + name: value for name, value in tensors.items()}
 
 
 def save(path: str | Path, backbone: Tensors, head: Tensors) -> None:

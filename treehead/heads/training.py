@@ -12,10 +12,13 @@ from treehead.console import say
 
 
 def standardized(features: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (n, dim) with mean 0 and deviation 1, their mean (dim,) and deviation (dim,)."""
+    """Features (n, dim) with mean 0 and deviation 1, their mean (dim,) and deviation (dim,).
+
+    A feature that never varied is 0 and gets an infinite deviation: folded, its weight is zero.
+    """
     raw = torch.from_numpy(features)
     std, mean = torch.std_mean(raw, dim=0)
-    std = std.clamp_min(1e-6 * std.max())
+    std = torch.where(std > 1e-6 * std.max(), std, torch.inf)
     return (raw - mean) / std, mean, std
 
 

@@ -1,0 +1,178 @@
+"""The project after a run in little, and copies of it in which a test may edit anything."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[1]
+METRICS = "results/hierarchy100/metrics.json"
+
+
+class Job(NamedTuple):
+    """A job of a dry run, as Snakemake tells it."""
+
+    rule: str
+    wildcards: str
+    input: tuple[str, ...]
+    output: tuple[str, ...]
+
+
+class Project(NamedTuple):
+    """A copy of the project, and the settings that its runs lay over tests/tiny.yaml."""
+
+    folder: Path
+    settings: dict[str, Any]
+
+    def having(self, settings: dict[str, Any]) -> "Project":
+        """The same folder with more settings, such as {"child.l2": 0.01}."""
+        return Project(self.folder, self.settings | settings)
+
+    def copy(self, folder: Path) -> "Project":
+        """A copy in which a test may edit; dates are kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder, self.settings)
+
+    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run snakemake in the folder, with its own cache and without settings from outside."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "SNAKEMAKE_", "PYTHON"))
+        }
+        with tempfile.TemporaryDirectory() as outside:
+            layer = Path(outside) / "layer.json"
+            layer.write_text(json.dumps(nested(self.settings)))
+            layers = ["tests/tiny.yaml", str(layer)]
+            return subprocess.run(
+                [sys.executable, "-m", "snakemake", "--configfile", *layers, *arguments],
+                cwd=self.folder,
+                env=kept | {"XDG_CACHE_HOME": outside} | environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+    def run(self, *targets: str, **environment: str) -> None:
+        """Make the targets; they must succeed."""
+        quiet = ["--quiet", "rules", "host"]
+        done = self.snakemake("--cores=2", *quiet, "--", *targets, **environment)
+        assert done.returncode == 0, done.stderr
+
+    def jobs(self, *targets: str, force: bool = False) -> list[Job]:
+        """The jobs that would run for the targets, or with `force` all that they could need."""
+        forced = ["--forceall"] if force else []
+        done = self.snakemake("--dry-run", *forced, "--", *(targets or (METRICS,)))
+        assert done.returncode == 0, done.stderr
+        found = list(_told(done.stdout))
+        total = re.search(r"^total +(\d+)$", done.stdout, re.MULTILINE)
+        assert len(found) == (int(total[1]) if total else 0)
+        assert total or "Nothing to be done" in done.stdout
+        return found
+
+    def plan(self, *targets: str) -> dict[str, int]:
+        """How many jobs of each rule would run for the targets."""
+        return dict(Counter(job.rule for job in self.jobs(*targets)))
+
+
+def nested(settings: dict[str, Any]) -> dict[str, Any]:
+    """{"child.l2": 0.01} -> {"child": {"l2": 0.01}}."""
+    tree: dict[str, Any] = {}
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        inner = tree
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return tree
+
+
+def _told(text: str) -> Iterator[Job]:
+    """The jobs in the text of a dry run: a line `rule <name>:`, then indented `<key>: <value>`."""
+    for block in re.finditer(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE):
+        fields = dict(line.strip().partition(": ")[::2] for line in block[2].splitlines())
+        files = [tuple(fields.get(key, "").split(", ")) for key in ("input", "output")]
+        yield Job(block[1], fields.get("wildcards", ""), *files)
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project as it would be committed now, in which nothing has run."""
+    folder = tmp_path_factory.mktemp("fresh") / "project"
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return Project(folder, {})
+
+
+@pytest.fixture(scope="session")
+def pristine(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a tiny run; only for reading."""
+    project = fresh.copy(tmp_path_factory.mktemp("pristine") / "project")
+    project.run(METRICS)
+    return project
+
+
+@pytest.fixture
+def project(pristine: Project, tmp_path: Path) -> Project:
+    """A copy of the project after a tiny run, to edit."""
+    return pristine.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def own_dataset(
+    fresh: Project, pristine: Project, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """A user's own data in the folder `mine`, in which nothing has run: few images of 6 classes.
+
+    The taxonomy `mine/tree.json` has three parents of one, two and three children. The backbone
+    stays as it is initialised, and children read the features.
+    """
+    project = fresh.copy(tmp_path_factory.mktemp("own") / "project")
+    mine = project.folder / "mine"
+    mine.mkdir()
+    for split in ("train", "test"):
+        table = pq.read_table(pristine.folder / f"resources/datasets/demo100/{split}.parquet")
+        table = table.filter(pc.less(table["fine_label"], 6))
+        no_parents = pa.array([0] * table.num_rows, pa.int64())
+        pq.write_table(
+            table.set_column(2, "coarse_label", no_parents),
+            mine / f"{split}-00000-of-00001.parquet",
+        )
+    tree = {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1, "3": 2}}
+    (mine / "tree.json").write_text(json.dumps({"tree": tree}, indent=1))
+    settings = {
+        "dataset.name": "mine",
+        "dataset.source": "mine",
+        "dataset.classes": 6,
+        "dataset.train_per_class": None,
+        "dataset.test_per_class": None,
+        "taxonomy": "mine/tree.json",
+        "finetune.epochs": 0,
+        "parent.objective": "parent",
+        "child.input": "features",
+    }
+    return project.having(settings)
+
+
+@pytest.fixture(scope="session")
+def own_run(own_dataset: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The user's own data set after a run; only for reading."""
+    project = own_dataset.copy(tmp_path_factory.mktemp("own_run") / "project")
+    project.run(METRICS)
+    return project

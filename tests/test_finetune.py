@@ -1,0 +1,281 @@
+"""Fine-tuning on tiny images: the loss, the seed, the schedule, and the epoch that is kept."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from treehead import backbones, finetune
+from treehead.artifacts import InputError
+from treehead.finetune import Images, Objective
+
+PARENT_OF = [0, 1, 0, 2, 1]
+SETTINGS = {
+    "epochs": 1,
+    "objective": "joint",
+    "bottleneck": 3,
+    "child_weight": 1.5,
+    "batch_size": 8,
+    "optimizer": "adamw",
+    "learning_rate": 0.01,
+    "weight_decay": 0.01,
+    "schedule": "onecycle",
+    "label_smoothing": 0.0,
+    "precision": "float32",
+    "augment": {"flip": True, "rotation": 5, "crop": 1, "mix": "none", "mix_alpha": 0.5},
+    "parent_of": PARENT_OF,
+    "seed": 0,
+}
+OBJECTIVES = ["flat", "bottleneck", "parent", "joint"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads only wait for one another on tensors this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def coloured(n: int, seed: int) -> Images:
+    """Noise (n, 3, 16, 16) whose class is its colour."""
+    generator = torch.Generator().manual_seed(seed)
+    fine = torch.arange(n) % 5
+    noise = torch.randint(0, 100, (n, 3, 16, 16), generator=generator)
+    colours = torch.tensor([[150, 0, 0], [0, 150, 0], [0, 0, 150], [150, 150, 0], [0, 150, 150]])
+    return Images((noise + colours[fine][:, :, None, None]).to(torch.uint8), fine)
+
+
+def fresh(seed: int = 0) -> backbones.Backbone:
+    torch.manual_seed(seed)
+    normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    return backbones.build("resnet9", {"width": 0.05}, 16, normalization)
+
+
+def tuned(**changes: object) -> tuple[backbones.Backbone, nn.Module, list[finetune.Epoch]]:
+    backbone = fresh()
+    head, history = finetune.finetune(
+        backbone, coloured(20, 1), coloured(15, 2), {**SETTINGS, **changes}
+    )
+    return backbone, head, history
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def equal(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
+    return some.keys() == others.keys() and all(
+        torch.equal(some[name], others[name]) for name in some
+    )
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(("optimizer", "schedule"), [("adam", "cosine"), ("adamw", "onecycle")])
+def test_an_epoch_trains_backbone_and_head(objective: str, optimizer: str, schedule: str):
+    before = copied(fresh())
+    backbone, head, history = tuned(objective=objective, optimizer=optimizer, schedule=schedule)
+    assert [row.epoch for row in history] == [1]
+    assert np.isfinite(history[0].loss)
+    assert 0 <= history[0].val_accuracy <= 1
+    assert 0 < history[0].learning_rate <= SETTINGS["learning_rate"]
+    for name, parameter in backbone.named_parameters():
+        assert parameter.isfinite().all()
+        assert not torch.equal(parameter, before[name]), f"{name} was not trained"
+    outputs = {"flat": 5, "bottleneck": 5, "parent": 3, "joint": 5}[objective]
+    assert head(torch.zeros(1, backbone.dim))[-1][0].shape == (1, outputs)
+
+
+@pytest.mark.parametrize(
+    ("objective", "least"), [("flat", 0.5), ("bottleneck", 0.5), ("parent", 0.7), ("joint", 0.5)]
+)
+def test_what_can_be_learned_is_learned(objective: str, least: float):
+    """Of five colours a guess knows 0.2, of their parents 0.4."""
+    settings = {**SETTINGS, "objective": objective, "epochs": 12}
+    _, history = finetune.finetune(fresh(), coloured(100, 1), coloured(15, 2), settings)
+    assert max(row.val_accuracy for row in history) > least
+    assert history[-1].loss < history[0].loss
+
+
+@pytest.mark.parametrize("mix", ["none", "either"])
+def test_a_seed_decides_the_weights_to_the_bit(mix: str):
+    own = {"augment": {**SETTINGS["augment"], "mix": mix}, "epochs": 2}
+    one, one_head, _ = tuned(**own)
+    torch.randn(7)
+    again, again_head, _ = tuned(**own)
+    other, other_head, _ = tuned(**own, seed=1)
+    assert equal(one.state_dict(), again.state_dict())
+    assert equal(one_head.state_dict(), again_head.state_dict())
+    assert not equal(one.state_dict(), other.state_dict())
+    assert not equal(one_head.state_dict(), other_head.state_dict())
+
+
+def test_in_bfloat16_the_weights_stay_float32():
+    backbone, _, history = tuned(precision="bfloat16")
+    assert np.isfinite(history[0].loss)
+    assert {value.dtype for value in backbone.parameters()} == {torch.float32}
+    assert not equal(backbone.state_dict(), tuned()[0].state_dict())
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"), [([0.2, 0.7, 0.5], 1), ([0.9, 0.1], 0), ([0, 0.3, 0.3], 1), ([0], 0)]
+)
+def test_the_best_epoch_by_val_is_kept(monkeypatch, accuracies: list[float], best: int):
+    states = []
+
+    def scripted(model: nn.Module, images: Images, settings: dict) -> float:
+        assert torch.equal(images.pixels, coloured(15, 2).pixels), "val alone chooses"
+        states.append(copied(model))
+        return accuracies[len(states) - 1]
+
+    monkeypatch.setattr(finetune, "evaluate", scripted)
+    backbone, head, history = tuned(epochs=len(accuracies))
+    model = nn.ModuleDict({"backbone": backbone, "head": head})
+    assert equal(copied(model), states[best])
+    assert all(not equal(copied(model), state) for state in states[:best] + states[best + 1 :])
+    assert [row.val_accuracy for row in history] == accuracies
+
+
+@pytest.mark.parametrize("hole", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_names_the_epoch_and_the_step(monkeypatch, hole: float):
+    """Twenty images in batches of eight are three steps; the fifth is the second of epoch 2."""
+    losses, loss = [], Objective.loss
+
+    def fifth(self: Objective, features: Tensor, fine: Tensor) -> Tensor:
+        losses.append(loss(self, features, fine))
+        return losses[-1] * hole if len(losses) == 5 else losses[-1]
+
+    monkeypatch.setattr(Objective, "loss", fifth)
+    with pytest.raises(
+        InputError, match=f"{hole} in epoch 2, step 2; lower finetune.learning_rate"
+    ):
+        tuned(epochs=3)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+
+def by_hand(logits: Tensor, target: np.ndarray) -> float:
+    """Mean cross-entropy of raw logits: one softmax, not two."""
+    return -float((target * log_softmax(logits.detach().double().numpy())).sum(1).mean())
+
+
+@pytest.fixture
+def features() -> Tensor:
+    return torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+
+
+MIXTURES = np.array(
+    [[1, 0, 0, 0, 0], [0.25, 0.75, 0, 0, 0], [0, 0, 0.5, 0, 0.5], [0.1, 0.2, 0.3, 0.2, 0.2]]
+)
+OF_PARENTS = np.array([[1, 0, 0], [0.25, 0.75, 0], [0.5, 0.5, 0], [0.4, 0.4, 0.2]])
+
+
+def objective(**changes: object) -> Objective:
+    torch.manual_seed(3)
+    return Objective(6, torch.tensor(PARENT_OF), {**SETTINGS, **changes})
+
+
+def test_a_mixtures_parent_has_the_summed_probabilities_of_its_classes(features: Tensor):
+    head = objective(objective="parent")
+    ((logits, of_parents),) = head(features)
+    assert of_parents
+    assert logits.shape == (4, 3)
+    loss = head.loss(features, torch.tensor(MIXTURES, dtype=torch.float32))
+    assert loss.item() == pytest.approx(by_hand(logits, OF_PARENTS), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["flat", "bottleneck"])
+def test_the_loss_of_the_classes_is_their_cross_entropy(kind: str, features: Tensor):
+    head = objective(objective=kind)
+    ((logits, of_parents),) = head(features)
+    assert not of_parents
+    loss = head.loss(features, torch.tensor(MIXTURES, dtype=torch.float32))
+    assert loss.item() == pytest.approx(by_hand(logits, MIXTURES), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0, 1.5, 4])
+def test_the_joint_loss_is_parent_plus_weight_times_fine(weight: float, features: Tensor):
+    head = objective(child_weight=weight)
+    (of_parents, first), (of_classes, second) = head(features)
+    assert (first, second) == (True, False)
+    torch.testing.assert_close(of_classes, head.second(of_parents.relu()))
+    loss = head.loss(features, torch.tensor(MIXTURES, dtype=torch.float32))
+    expected = by_hand(of_parents, OF_PARENTS) + weight * by_hand(of_classes, MIXTURES)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_smoothing_gives_each_class_its_share(features: Tensor):
+    head = objective(objective="flat", label_smoothing=0.2)
+    ((logits, _),) = head(features)
+    loss = head.loss(features, torch.tensor(MIXTURES, dtype=torch.float32))
+    assert loss.item() == pytest.approx(by_hand(logits, 0.8 * MIXTURES + 0.2 / 5), rel=1e-5)
+
+
+def test_a_bottleneck_has_no_dropout_and_no_non_linearity(features: Tensor):
+    """Dropout of 0.5 in ten numbers explained most of the study's low-rank losses."""
+    head = objective(objective="bottleneck")
+    assert [type(module) for module in head.children()] == [nn.Linear, nn.Linear]
+    assert head.first.out_features == SETTINGS["bottleneck"]
+    torch.testing.assert_close(head(features)[0][0], head.second(head.first(features)))
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_all_that_a_head_learns_is_in_its_module_tree(kind: str):
+    head = objective(objective=kind)
+    assert {name for name, _ in head.named_parameters()} == set(head.state_dict())
+    sizes = {"flat": 6 * 5 + 5, "parent": 6 * 3 + 3}
+    sizes |= {"bottleneck": 6 * 3 + 3 + 3 * 5 + 5, "joint": 6 * 3 + 3 + 3 * 5 + 5}
+    assert sum(parameter.numel() for parameter in head.parameters()) == sizes[kind]
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_right_answers_are_counted_on_what_the_objective_trains(kind: str, features: Tensor):
+    head, fine = objective(objective=kind), torch.tensor([0, 1, 4, 2])
+    answers = head(features)[-1][0].argmax(1).tolist()
+    truth = [PARENT_OF[label] for label in fine] if kind == "parent" else fine.tolist()
+    expected = sum(answer == label for answer, label in zip(answers, truth, strict=True))
+    assert head.correct(features, fine) == expected
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 15, 100])
+def test_evaluation_neither_learns_nor_depends_on_the_batch(batch_size: int):
+    """The study's children met BatchNorm in train mode, on batches of one superclass."""
+    backbone, head, _ = tuned(epochs=2)
+    model = nn.ModuleDict({"backbone": backbone, "head": head}).train()
+    before, val = copied(model), coloured(15, 2)
+    accuracy = finetune.evaluate(model, val, {**SETTINGS, "batch_size": batch_size})
+    assert equal(copied(model), before)
+    with torch.inference_mode():
+        right = sum(
+            head.correct(backbone(val.pixels[i : i + 1]), val.fine[i : i + 1]) for i in range(15)
+        )
+    assert accuracy == right / 15
+
+
+@pytest.mark.parametrize(("n", "size"), [(20, 8), (17, 8), (16, 8), (5, 8), (9, 2), (3, 2)])
+def test_an_epoch_is_a_shuffled_partition_without_a_batch_of_one(n: int, size: int):
+    """The study's loader was not shuffled; BatchNorm can't learn from one image."""
+    orders = []
+    for epoch in (1, 2):
+        batches = list(finetune._batches(n, size, (0, epoch)))
+        assert all(2 <= len(batch) <= size + 1 for batch in batches)
+        orders.append(torch.cat(batches).tolist())
+        assert sorted(orders[-1]) == list(range(n))
+        again = torch.cat(list(finetune._batches(n, size, (0, epoch))))
+        assert again.tolist() == orders[-1]
+    if n > 5:
+        assert orders[0] != orders[1]
+        assert list(range(n)) not in orders
+
+
+def test_the_schedules_end_low():
+    """OneCycle climbs to the rate and falls; cosine starts there."""
+    onecycle = [row.learning_rate for row in tuned(epochs=6)[2]]
+    cosine = [row.learning_rate for row in tuned(epochs=6, schedule="cosine")[2]]
+    assert onecycle[0] < max(onecycle) > onecycle[-1]
+    assert cosine == sorted(cosine, reverse=True)
+    assert cosine[0] == SETTINGS["learning_rate"]
+    assert cosine[-1] < 0.1 * cosine[0]
