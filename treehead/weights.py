@@ -121,7 +121,7 @@ def _linear(tensors: list[Tensor]) -> Tensors:
 def fit(tensors: Tensors, network: nn.Module, path: str | Path) -> Tensors:
     """Order `tensors` as `network` has them, after comparing names and shapes one by one.
 
-    Names may differ by one common prefix that only the file or only the network has.
+    The network's names may have a prefix that the file's lack.
     """
     wanted = network.state_dict()
     tensors = _align(tensors, wanted)
@@ -181,4 +181,6 @@ def head(path: str | Path) -> dict[str, np.ndarray]:
     _, tensors = load(path)
     if not tensors:
         raise InputError(f"{path} has no linear head; use weights that were trained with one.")
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise InputError(f"{path}: the linear head holds NaN or infinity; use another file.")
     return {name: tensor.numpy() for name, tensor in tensors.items()}
