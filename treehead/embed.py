@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import nn
@@ -59,18 +60,17 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
     backbone.eval()
     before = state_hash(backbone)
     images = torch.from_numpy(probe)
+    program = torch.onnx.export(
+        backbone,
+        (images,),
+        dynamo=True,
+        verbose=False,
+        input_names=["images"],
+        output_names=["features"],
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+    )
     with replacing(path) as temporary:
-        torch.onnx.export(
-            backbone,
-            (images,),
-            temporary,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-        )
+        temporary.write_bytes(_without_traces(program.model_proto))
         with torch.inference_mode():
             eager = backbone(images).numpy()
         difference = float(np.abs(with_onnx(temporary, threads)(probe) - eager).max())
@@ -79,6 +79,16 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
         if state_hash(backbone) != before:
             raise RuntimeError("the backbone changed while it was exported")
     return difference
+
+
+def _without_traces(model: onnx.ModelProto) -> bytes:
+    """The model without the exporter's notes, which hold paths of the machine it ran on."""
+    graph = model.graph
+    parts = [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]
+    for part in parts:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model.SerializeToString(deterministic=True)
 
 
 def with_onnx(path: str | Path, threads: int) -> Run:
