@@ -28,8 +28,10 @@ include: "workflow/rules/figures.smk"
 
 
 rule all:
-    """The hierarchical classifier's metrics, and the figures of the report."""
+    """The hierarchical classifier's metrics and bare tensors, and the figures of the report."""
     default_target: True
     input:
         "<results>/hierarchy100/metrics.json",
+        expand("<results>/hierarchy100/reduced/{parent}_weight.pt", parent=PARENTS),
+        expand("<results>/hierarchy100/reduced/{parent}_bias.pt", parent=PARENTS),
         expand("<results>/figures/{figure}", figure=FIGURES),

@@ -1,5 +1,6 @@
 """The project after a run in little, and copies of it in which a test may edit anything."""
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 METRICS = "results/hierarchy100/metrics.json"
@@ -176,3 +178,20 @@ def own_run(own_dataset: Project, tmp_path_factory: pytest.TempPathFactory) -> P
     project = own_dataset.copy(tmp_path_factory.mktemp("own_run") / "project")
     project.run(METRICS)
     return project
+
+
+def write_cifar100(path: Path) -> None:
+    """A parquet file in the hub's layout: two plain images of each class, labelled as CIFAR-100."""
+    tree = json.loads((ROOT / "resources/taxonomies/cifar100.json").read_text())["tree"]
+    coarse = {int(fine): int(parent) for parent in tree for fine in tree[parent]}
+    fine = [*range(100), *range(100)]
+    images = [{"bytes": png((label, 0, 0), 32), "path": None} for label in fine]
+    columns = {"img": images, "fine_label": fine, "coarse_label": [coarse[one] for one in fine]}
+    pq.write_table(pa.table(columns), path)
+
+
+def png(color: tuple[int, int, int], size: int) -> bytes:
+    """A square image of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), color).save(buffer, "PNG")
+    return buffer.getvalue()

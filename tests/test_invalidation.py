@@ -34,9 +34,7 @@ def test_with_nothing_edited_nothing_runs(pristine: Project):
     assert pristine.plan() == {}
 
 
-@pytest.mark.parametrize(
-    "touched", ["Snakefile", "config", "workflow", "treehead", "resources", "results"]
-)
+@pytest.mark.parametrize("touched", ["workflow", "treehead", "resources", "results"])
 def test_files_that_are_only_touched_run_nothing(project: Project, touched: str):
     """New dates, old content: scripts, modules, images, embeddings, tensors."""
     place = project.folder / touched
@@ -49,18 +47,13 @@ def test_files_that_are_only_touched_run_nothing(project: Project, touched: str)
     ("settings", "invalid"),
     [
         ({"child.l2": 0.01}, CHILDREN),
-        ({"child.input": "features"}, CHILDREN),
         ({"parent.top_k": [2]}, EVALUATED),
-        ({"parent.epochs": 3}, PARENT),
         ({"heads.linear.epochs": 3}, {"fit_linear": 1, **EVALUATED}),
         ({"threads.heads": 2}, HEADS),
         ({"embed.views": ["identity"]}, {**HEADS, "embed": 1}),
         ({"embed.device": "cpu"}, EMBEDDED),
-        ({"finetune.augment.flip": False}, FINETUNED),
         ({"backbone.resnet9.width": 0.125}, {"fetch_weights": 1, **FINETUNED}),
-        ({"dataset.train_per_class": 9}, DRAWN),
         ({"seed": 1}, {"fetch_weights": 1, **FINETUNED}),
-        ({"dataset.revision": "0" * 40}, EVALUATED),
         ({"backbone.phinet.alpha": 1}, EVALUATED),
     ],
     ids=lambda value: next(iter(value)),
@@ -81,7 +74,6 @@ def test_a_setting_invalidates_its_stage_and_what_depends_on_it(
             "heads.linear.weight_decay",
             {"fit_linear": 1, **EVALUATED},
         ),
-        ("finetune.learning_rate", "finetune.weight_decay", FINETUNED),
         ("dataset.mean", "dataset.std", FINETUNED),
         ("dataset.train_per_class", "dataset.test_per_class", DRAWN),
     ],
@@ -105,17 +97,12 @@ def test_two_settings_that_swap_their_values_are_seen(
     ("module", "invalid"),
     [
         ("metrics", EVALUATED),
-        ("cost", EVALUATED),
         ("reduction", REDUCED),
         ("heads/children", CHILDREN),
-        ("heads/parent", PARENT),
         ("embeddings", EMBEDDED),
         ("augment", FINETUNED),
-        ("hub", {"fetch_weights": 1, **FINETUNED}),
         ("shapes", DRAWN),
-        ("artifacts", {"fetch_weights": 1, **RECORDED, **DRAWN}),
         ("figures", {}),
-        ("settings", {}),
     ],
 )
 def test_an_edited_module_invalidates_the_rules_that_reach_it(
@@ -143,18 +130,20 @@ def test_an_edited_script_invalidates_its_rule(
     assert project.plan() == invalid
 
 
-def test_a_lost_tensor_is_reduced_again_alone(project: Project):
-    (project.folder / "results/hierarchy100/reduced/7_bias.pt").unlink()
-    assert named(project.jobs()) == {"reduce_child parent=7", "evaluate_hierarchy"}
-
-
-def test_a_lost_child_is_trained_again_alone(project: Project):
-    (project.folder / "results/hierarchy100/children/7.safetensors").unlink()
-    assert named(project.jobs()) == {
-        "train_child parent=7",
-        "reduce_child parent=7",
-        "evaluate_hierarchy",
-    }
+@pytest.mark.parametrize(
+    ("lost", "invalid"),
+    [
+        ("reduced/7_bias.pt", {"reduce_child parent=7", "evaluate_hierarchy"}),
+        (
+            "children/7.safetensors",
+            {"train_child parent=7", "reduce_child parent=7", "evaluate_hierarchy"},
+        ),
+    ],
+)
+def test_a_lost_file_is_made_again_alone(project: Project, lost: str, invalid: set[str]):
+    """Snakemake misses a file between when it is asked for; metrics that are there stay valid."""
+    (project.folder / "results/hierarchy100" / lost).unlink()
+    assert named(project.jobs(METRICS, f"results/hierarchy100/{lost}")) == invalid
 
 
 def test_another_results_tree_needs_all_but_the_dataset_and_the_weights(pristine: Project):
@@ -172,17 +161,19 @@ def test_another_results_tree_leaves_the_first_as_it_was(own_run: Project, tmp_p
     project = own_run.copy(tmp_path / "project")
     before = hashes(project.folder / "results")
     other = project.having({"results": "other", "seed": 1})
-    other.run("other/hierarchy100/metrics.json")
+    results = ("heads/linear/head", "hierarchy100/parent", "hierarchy100/children/2")
+    targets = [f"other/{name}.safetensors" for name in results]
+    other.run(*targets)
     assert hashes(project.folder / "results") == before
     assert project.plan() == {}
-    assert other.plan("other/hierarchy100/metrics.json") == {}
+    assert other.plan(*targets) == {}
     after = hashes(project.folder / "other")
     for fitted in (
         "backbone/weights.safetensors",
         "embeddings/train.safetensors",
         "heads/linear/head.safetensors",
         "hierarchy100/parent.safetensors",
-        "hierarchy100/reduced/2_weight.pt",
+        "hierarchy100/children/2.safetensors",
     ):
         assert after[fitted] != before[fitted], f"the seed does not decide {fitted}"
 

@@ -19,7 +19,10 @@ def _graph() -> grimp.ImportGraph:
 
 
 def reached_modules(script: str | Path) -> list[Path]:
-    """Files of the treehead modules that a script imports, directly or through others."""
+    """Files of the treehead modules that a script imports, directly or through others.
+
+    A module's packages run before it, so they are among them.
+    """
     named = set()
     for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -28,7 +31,8 @@ def reached_modules(script: str | Path) -> list[Path]:
             named |= {alias.name for alias in node.names}
     direct = named & _graph().modules
     reached = direct.union(*(_graph().find_upstream_modules(module) for module in direct))
-    return sorted(map(_file, reached - {_PACKAGE.name}))
+    packages = {module.rpartition(".")[0] for module in reached} - {""}
+    return sorted(map(_file, reached | packages))
 
 
 def _file(module: str) -> Path:

@@ -62,14 +62,19 @@ def split(config: Config) -> Config:
 
 
 def finetune(config: Config, taxonomy: Taxonomy) -> Config:
-    """Fine-tuning; with no epochs the weights are kept, and no other setting matters."""
+    """Fine-tuning; with no epochs the weights are kept, and no other setting matters.
+
+    Only the objectives parent and joint depend on the tree; the others see one parent of all.
+    """
     if config["finetune"]["epochs"] == 0:
         return {"epochs": 0, "network": network(config)}
+    uses_tree = config["finetune"]["objective"] in ("parent", "joint")
+    parent_of = taxonomy.parent_of().tolist() if uses_tree else [0] * config["dataset"]["classes"]
     return {
         **config["finetune"],
         "network": network(config),
         "split": split(config),
-        "parent_of": taxonomy.parent_of().tolist(),
+        "parent_of": parent_of,
         "seed": config["seed"],
         "threads": config["threads"]["backbone"],
     }

@@ -3,7 +3,7 @@ rule fetch_weights:
     """Weights of any make, or a seeded initialisation, as one canonical file."""
     input:
         **LOCAL_FILES["weights"],
-        code=modules("fetch_weights"),
+        code=code("fetch_weights"),
     output:
         weights=f"{WEIGHTS}.safetensors",
         provenance=f"{WEIGHTS}.json",
@@ -21,7 +21,7 @@ rule finetune_backbone:
     input:
         train=f"{DATASET}/train.parquet",
         weights=f"{WEIGHTS}.safetensors",
-        code=modules("finetune_backbone"),
+        code=code("finetune_backbone"),
     output:
         weights="<results>/backbone/weights.safetensors",
         history="<results>/backbone/history.csv",
@@ -41,7 +41,7 @@ rule export_backbone:
     input:
         weights="<results>/backbone/weights.safetensors",
         train=f"{DATASET}/train.parquet",
-        code=modules("export_backbone"),
+        code=code("export_backbone"),
     output:
         "<results>/backbone/backbone.onnx",
     log:
@@ -63,7 +63,7 @@ rule embed:
         ),
         onnx="<results>/backbone/backbone.onnx",
         weights="<results>/backbone/weights.safetensors",
-        code=modules("embed"),
+        code=code("embed"),
     output:
         "<results>/embeddings/{split}.safetensors",
     log:

@@ -21,6 +21,7 @@ WEIGHTS = "resources/weights/{architecture}-{digest}".format(
 )
 
 
-def modules(rule):
-    """The treehead modules that a rule's script reaches: when one changes, the rule is invalid."""
-    return provenance.reached_modules(f"workflow/scripts/{rule}.py")
+def code(rule):
+    """A rule's script and the treehead modules that it reaches: when one changes, the rule is invalid."""
+    script = f"workflow/scripts/{rule}.py"
+    return [script, *provenance.reached_modules(script)]

@@ -4,7 +4,7 @@ if config["dataset"]["source"] == "generated":
     rule make_demo_dataset:
         """Draw demo100: 100 classes of drawn images in 20 superclasses. It is not CIFAR-100."""
         input:
-            code=modules("make_demo_dataset"),
+            code=code("make_demo_dataset"),
         output:
             train=f"{DATASET}/train.parquet",
             test=f"{DATASET}/test.parquet",
@@ -22,7 +22,7 @@ else:
         """Take the two parquet files from the hub or a folder, and check all that is in them."""
         input:
             **LOCAL_FILES["dataset"],
-            code=modules("fetch_dataset"),
+            code=code("fetch_dataset"),
         output:
             train=f"{DATASET}/train.parquet",
             test=f"{DATASET}/test.parquet",
@@ -40,7 +40,7 @@ rule build_taxonomy:
     """The partition of the classes into parents, compared with the labels of the train images."""
     input:
         train=f"{DATASET}/train.parquet",
-        code=modules("build_taxonomy"),
+        code=code("build_taxonomy"),
     output:
         "<results>/taxonomy.json",
     log:
@@ -55,7 +55,7 @@ rule build_taxonomy:
 rule record_config:
     """The effective configuration of this run, beside its results."""
     input:
-        code=modules("record_config"),
+        code=code("record_config"),
     output:
         "<results>/config.yaml",
     log:

@@ -9,7 +9,7 @@ rule draw_contact_sheet:
     input:
         train=f"{DATASET}/train.parquet",
         taxonomy="<results>/taxonomy.json",
-        code=modules("draw_contact_sheet"),
+        code=code("draw_contact_sheet"),
     output:
         report(
             "<results>/figures/contact_sheet.png",
@@ -30,7 +30,7 @@ rule draw_history:
     """Loss and val accuracy of fine-tuning, by epoch."""
     input:
         history="<results>/backbone/history.csv",
-        code=modules("draw_history"),
+        code=code("draw_history"),
     output:
         report(
             "<results>/figures/history.png",
@@ -52,7 +52,7 @@ rule draw_confusion:
     input:
         predictions="<results>/hierarchy100/predictions.parquet",
         taxonomy="<results>/taxonomy.json",
-        code=modules("draw_confusion"),
+        code=code("draw_confusion"),
     output:
         report(
             "<results>/figures/confusion.png",
@@ -73,7 +73,7 @@ rule tabulate_parents:
     """The main figures and the per-parent table as a page."""
     input:
         metrics="<results>/hierarchy100/metrics.json",
-        code=modules("tabulate_parents"),
+        code=code("tabulate_parents"),
     output:
         report(
             "<results>/figures/parents.html",

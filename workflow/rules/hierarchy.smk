@@ -3,7 +3,7 @@ rule fit_linear:
     """The full head on the same features, which the tree is compared with."""
     input:
         embeddings="<results>/embeddings/train.safetensors",
-        code=modules("fit_linear"),
+        code=code("fit_linear"),
     output:
         "<results>/heads/linear/head.safetensors",
     log:
@@ -19,7 +19,7 @@ rule train_parent:
     """The upper level: features to parents, for the parents alone or for their children too."""
     input:
         embeddings="<results>/embeddings/train.safetensors",
-        code=modules("train_parent"),
+        code=code("train_parent"),
     output:
         "<results>/hierarchy100/parent.safetensors",
     log:
@@ -40,7 +40,7 @@ rule train_child:
             then="<results>/hierarchy100/parent.safetensors",
             otherwise=[],
         ),
-        code=modules("train_child"),
+        code=code("train_child"),
     output:
         "<results>/hierarchy100/children/{parent}.safetensors",
     log:
@@ -56,7 +56,7 @@ rule reduce_child:
     """Of a child head exactly its weight and its bias, as bare tensors."""
     input:
         child="<results>/hierarchy100/children/{parent}.safetensors",
-        code=modules("reduce_child"),
+        code=code("reduce_child"),
     output:
         weight="<results>/hierarchy100/reduced/{parent}_weight.pt",
         bias="<results>/hierarchy100/reduced/{parent}_bias.pt",
@@ -83,7 +83,7 @@ rule evaluate_hierarchy:
             f"{DATASET}/test.parquet",
             "<results>/backbone/weights.safetensors",
         ],
-        code=modules("evaluate_hierarchy"),
+        code=code("evaluate_hierarchy"),
     output:
         metrics="<results>/hierarchy100/metrics.json",
         predictions="<results>/hierarchy100/predictions.parquet",
@@ -102,7 +102,7 @@ rule evaluate_checkpoint:
         test="<results>/embeddings/test.safetensors",
         weights=f"{WEIGHTS}.safetensors",
         clusters="resources/taxonomies/study_clusters.json",
-        code=modules("evaluate_checkpoint"),
+        code=code("evaluate_checkpoint"),
     output:
         "<results>/hierarchy10/checkpoint.json",
     log:

@@ -10,6 +10,7 @@ with console.job(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
     backbone = backbones.build(**settings["network"])
     weights.into(backbone.network, snakemake.input.weights)
-    probe = dataset.images(snakemake.input.train, settings["image_size"], np.arange(64))
+    rows = np.arange(len(dataset.labels(snakemake.input.train)[0]))[:64]
+    probe = dataset.images(snakemake.input.train, settings["image_size"], rows)
     difference = embed.export(backbone, snakemake.output[0], probe, snakemake.threads)
     console.say(f"Largest difference to the eager network: {difference:.1e}")

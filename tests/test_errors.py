@@ -1,0 +1,246 @@
+"""A mistake of the user ends a run in one sentence: where, and what to do. Nothing is left."""
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from conftest import Project, png, write_cifar100
+from safetensors.numpy import load_file, save_file
+
+TRAIN = "mine/train-00000-of-00001.parquet"
+FETCHED = "resources/datasets/mine/train.parquet"
+
+
+@pytest.fixture
+def mine(own_dataset: Project, tmp_path: Path) -> Project:
+    """A user's own data set of 6 classes, in which nothing has run, to be spoiled."""
+    return own_dataset.copy(tmp_path / "project")
+
+
+def refused(project: Project, done: CompletedProcess[str], sentence: str, *absent: str) -> None:
+    """The run failed with this sentence on one line, no traceback, and without these outputs."""
+    told = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in told
+    lines = [line.strip().removeprefix("Error: ") for line in told.splitlines()]
+    assert [line for line in lines if re.fullmatch(sentence, line)], told
+    for pattern in (*absent, "**/*.part"):
+        assert not list(project.folder.glob(pattern)), pattern
+
+
+def failed(project: Project, target: str) -> CompletedProcess[str]:
+    return project.snakemake("--cores=2", "--", target)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"child.l3": 1},
+            r"Config: child\.l3 is no key; did you mean l2\? Valid here: input, l2\.",
+        ),
+        (
+            {"finetune.epochs": "ten"},
+            r"Config: finetune\.epochs is 'ten'; it must be of type integer\.",
+        ),
+        (
+            {"dataset.val_fraction": 0.9},
+            r"Config: dataset\.val_fraction is 0\.9; it must be at most 0\.5\.",
+        ),
+        (
+            {"dataset.source": "nowhere"},
+            r"Config: the folder nowhere of dataset\.source does not exist; give a folder with .*",
+        ),
+        (
+            {"dataset.source": "workflow"},
+            r"The folder workflow of dataset\.source holds 0 files that match .*; leave exactly .*",
+        ),
+        (
+            {"taxonomy": "nowhere.json"},
+            r"Config: the file nowhere\.json of taxonomy does not exist; give superclass or .*",
+        ),
+        (
+            {"backbone.weights": "nowhere.pt"},
+            r"Config: the file nowhere\.pt of backbone\.weights does not exist; give scratch, .*",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_mistake_in_the_config_is_told_before_anything_runs(
+    own_dataset: Project, settings: dict[str, Any], sentence: str
+):
+    project = own_dataset.having(settings)
+    refused(project, project.snakemake("--dry-run"), sentence, "results")
+
+
+@pytest.mark.parametrize(
+    ("tree", "sentence"),
+    [
+        (
+            {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1}},
+            r"mine/tree\.json is no partition: fine label 3 is under no parent; add it to one\.",
+        ),
+        (
+            {"0": {"4": 0, "3": 1}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1, "3": 2}},
+            r"mine/tree\.json is no partition: fine label 3 is under parents 0 and 2; leave it .*",
+        ),
+        (
+            {"0": {"4": 0}, "1": {"0": 0, "6": 1}, "2": {"2": 0, "1": 1, "3": 2}},
+            r"mine/tree\.json: fine label 6 under parent 1 is outside 0\.\.5; mend it, or .*",
+        ),
+    ],
+    ids=["a class under no parent", "a class under two parents", "a class that is not there"],
+)
+def test_a_taxonomy_that_is_no_partition_is_told_before_anything_runs(
+    mine: Project, tree: dict[str, dict[str, int]], sentence: str
+):
+    (mine.folder / "mine/tree.json").write_text(json.dumps({"tree": tree}))
+    refused(mine, mine.snakemake("--dry-run"), sentence, "results")
+
+
+def without_a_column(table: pa.Table) -> pa.Table:
+    return table.drop_columns("fine_label")
+
+
+def with_an_undecodable_image(table: pa.Table) -> pa.Table:
+    return with_image(table, 3, b"no image")
+
+
+def with_a_smaller_image(table: pa.Table) -> pa.Table:
+    return with_image(table, 5, png((0, 0, 0), 16))
+
+
+def with_image(table: pa.Table, row: int, content: bytes) -> pa.Table:
+    images = table["img"].to_pylist()
+    images[row] = {"bytes": content, "path": None}
+    return table.set_column(0, "img", pa.array(images, table.schema.field("img").type))
+
+
+def with_a_label_out_of_range(table: pa.Table) -> pa.Table:
+    return table.set_column(1, "fine_label", pa.array([*table["fine_label"].to_pylist()[:-1], 6]))
+
+
+def without_class_4(table: pa.Table) -> pa.Table:
+    return table.filter(pc.not_equal(table["fine_label"], 4))
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "sentence"),
+    [
+        (without_a_column, rf"{TRAIN} has no column fine_label; it needs .*"),
+        (
+            with_an_undecodable_image,
+            rf"{TRAIN}, row 3: the image can't be decoded .*; replace or remove that row\.",
+        ),
+        (
+            with_a_smaller_image,
+            rf"{TRAIN}, row 5: the image is 16 x 16 pixels, not 32 x 32; set dataset.image_size.*",
+        ),
+        (
+            with_a_label_out_of_range,
+            rf"{TRAIN}, row 47: fine_label is 6, outside 0\.\.5; mend the row, or set .*",
+        ),
+        (
+            without_class_4,
+            rf"{TRAIN} has 0 images of class 4, and train needs two of each; add some, or .*",
+        ),
+    ],
+    ids=lambda value: value.__name__.replace("_", " ") if callable(value) else "",
+)
+def test_a_spoiled_dataset_is_named_by_file_and_row(
+    mine: Project, spoiled: Callable[[pa.Table], pa.Table], sentence: str
+):
+    pq.write_table(spoiled(pq.read_table(mine.folder / TRAIN)), mine.folder / TRAIN)
+    refused(mine, failed(mine, FETCHED), sentence, "resources/datasets/mine/*.parquet")
+    log = mine.folder / "resources/datasets/mine/fetch_dataset.log"
+    assert re.fullmatch(f"Error: {sentence}", log.read_text().strip())
+
+
+def test_a_truncated_parquet_file_is_named(mine: Project):
+    whole = (mine.folder / TRAIN).read_bytes()
+    (mine.folder / TRAIN).write_bytes(whole[:-1000])
+    sentence = rf"{TRAIN} is no whole parquet file \(.*\); fetch it again\."
+    refused(mine, failed(mine, FETCHED), sentence, "resources/datasets/mine/*.parquet")
+
+
+def test_labels_that_contradict_the_taxonomy_are_named_by_row(mine: Project):
+    """Image 7 of a CIFAR-100 in little is given the superclass of its neighbour."""
+    for split in ("train", "test"):
+        write_cifar100(mine.folder / f"mine/{split}-00000-of-00001.parquet")
+    table = pq.read_table(mine.folder / TRAIN)
+    coarse = table["coarse_label"].to_pylist()
+    right, coarse[7] = coarse[7], coarse[8]
+    assert right != coarse[7]
+    table = table.set_column(2, "coarse_label", pa.array(coarse))
+    pq.write_table(table, mine.folder / TRAIN)
+    project = mine.having(
+        {"dataset.name": "cifar100", "dataset.classes": 100, "taxonomy": "superclass"}
+    )
+    sentence = (
+        rf"resources/datasets/cifar100/train\.parquet, row 7: fine label 7 has coarse label "
+        rf"{coarse[7]}, but the taxonomy puts it under {right}; mend the row, or give .*"
+    )
+    done = failed(project, "results/taxonomy.json")
+    refused(project, done, sentence, "results/taxonomy.json")
+
+
+def test_weights_of_another_shape_are_told_with_the_tensor_and_both_shapes(
+    pristine: Project, mine: Project
+):
+    (path,) = pristine.folder.glob("resources/weights/resnet9-*.safetensors")
+    tensors = load_file(path)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
+    whole, cut = tensors[name].shape, tensors[name][:-1].shape
+    save_file(tensors | {name: tensors[name][:-1].copy()}, mine.folder / "cut.safetensors")
+    project = mine.having({"backbone.weights": "cut.safetensors"})
+    tensor = name.removeprefix("backbone.")
+    sentence = (
+        rf"cut\.safetensors does not fit backbone\.architecture: its tensor {re.escape(tensor)} is "
+        rf"{re.escape(str(cut))}, here {re.escape(str(whole))}; give the settings that .*"
+    )
+    refused(project, failed(project, "fetch_weights"), sentence, "resources/weights/*.safetensors")
+
+
+class Hostile:
+    """Unpickled, it runs a command."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (self.command,)
+
+
+def test_a_hostile_pickle_as_weights_is_refused_and_its_command_does_not_run(
+    mine: Project, tmp_path: Path
+):
+    ran = tmp_path / "ran"
+    hostile = pickle.dumps({"weight": Hostile(f"touch '{ran}'")}, protocol=2)
+    pickle.loads(hostile)
+    assert ran.exists()
+    ran.unlink()
+    (mine.folder / "hostile.pt").write_bytes(hostile)
+    project = mine.having({"backbone.weights": "hostile.pt"})
+    sentence = (
+        rf"hostile\.pt is refused, since it holds {os.system.__module__}\.system; save its state "
+        r"dict alone, with torch\.save or as \.safetensors\."
+    )
+    refused(project, failed(project, "fetch_weights"), sentence, "resources/weights/*.safetensors")
+    assert not ran.exists()
+
+
+def test_a_loss_that_is_no_number_names_its_epoch_and_step(project: Project):
+    """Weights of an earlier run do not stand there as if they were this one's."""
+    extreme = project.having({"finetune.learning_rate": 1e30, "finetune.precision": "float32"})
+    sentence = r"The loss became (nan|inf) in epoch 1, step [1-5]; lower finetune\.learning_rate\."
+    target = "results/backbone/weights.safetensors"
+    refused(extreme, failed(extreme, target), sentence, target, "results/backbone/history.csv")

@@ -1,0 +1,239 @@
+"""What a run leaves behind: tensors, metrics that agree with them, and the same bytes each time."""
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from conftest import METRICS, Project, write_cifar100
+from hub_server import COMMIT, Hub, serving
+from safetensors.numpy import load_file
+
+TREE = "results/hierarchy100"
+
+
+@pytest.fixture(scope="module")
+def metrics(pristine: Project) -> dict[str, Any]:
+    return json.loads((pristine.folder / METRICS).read_text())
+
+
+def reduced(project: Project, parent: int, name: str) -> np.ndarray:
+    path = project.folder / TREE / f"reduced/{parent}_{name}.pt"
+    return torch.load(path, weights_only=True).numpy()
+
+
+def test_each_child_is_reduced_to_two_bare_tensors(pristine: Project):
+    folder = pristine.folder / TREE / "reduced"
+    expected = {f"{parent}_{name}.pt" for parent in range(20) for name in ("weight", "bias")}
+    assert {path.name for path in folder.iterdir()} == expected
+    for parent in range(20):
+        child = load_file(pristine.folder / TREE / f"children/{parent}.safetensors")
+        assert child.keys() == {"weight", "bias"}
+        assert child["weight"].shape == (5, 20)
+        for name, array in child.items():
+            path = folder / f"{parent}_{name}.pt"
+            tensor = torch.load(path, weights_only=True)
+            assert type(tensor) is torch.Tensor
+            assert tensor.dtype == torch.float32
+            assert tensor.is_contiguous()
+            assert not tensor.requires_grad
+            assert tensor.untyped_storage().nbytes() == 4 * array.size
+            np.testing.assert_array_equal(tensor.numpy(), array, strict=True)
+            assert path.stat().st_size <= 4096
+
+
+def test_the_metrics_have_all_that_others_rely_on(metrics: dict[str, Any]):
+    assert metrics.keys() >= {
+        *("accuracy", "accuracy_ci95", "parent_accuracy", "top_k", "flat", "per_parent"),
+        *("child_given_true_parent", "child_given_predicted_parent", "mistake_severity"),
+        *("macs", "parameters", "bytes", "n_test", "dataset", "backbone", "config_sha256"),
+    }
+    assert metrics["top_k"].keys() == {"2", "3"}
+    assert metrics["flat"].keys() >= {"accuracy", "macs"}
+    for row in metrics["per_parent"]:
+        assert row.keys() >= {"parent", "recall", "child_accuracy", "count"}
+    assert metrics["dataset"]["name"] == "demo100"
+    assert metrics["backbone"]["architecture"] == "resnet9"
+
+
+def test_the_metrics_agree_with_one_another(metrics: dict[str, Any]):
+    low, high = metrics["accuracy_ci95"]
+    assert 0 <= low < metrics["accuracy"] < high <= 1
+    assert metrics["n_test"] == 200
+    rows = metrics["per_parent"]
+    assert [row["parent"] for row in rows] == list(range(20))
+    assert [row["count"] for row in rows] == [10] * 20
+    reached = sum(row["recall"] * row["count"] for row in rows) / 200
+    assert reached == pytest.approx(metrics["parent_accuracy"])
+    told_apart = sum(row["child_accuracy"] * row["count"] for row in rows) / 200
+    assert told_apart == pytest.approx(metrics["child_given_true_parent"])
+    product = metrics["parent_accuracy"] * metrics["child_given_predicted_parent"]
+    assert metrics["accuracy"] == pytest.approx(product)
+
+
+def test_the_metrics_are_those_of_the_predictions(pristine: Project, metrics: dict[str, Any]):
+    table = pandas.read_parquet(pristine.folder / TREE / "predictions.parquet")
+    assert len(table) == metrics["n_test"]
+    right = table["predicted"] == table["fine"]
+    assert right.mean() == pytest.approx(metrics["accuracy"])
+    parent_of = parents(pristine)
+    mistakes = table[~right].replace(parent_of)
+    across = (mistakes["predicted"] != mistakes["fine"]).mean()
+    assert 1 + across == pytest.approx(metrics["mistake_severity"])
+
+
+def test_costs_are_those_of_the_stored_layers(pristine: Project, metrics: dict[str, Any]):
+    """dim -> 20 and one child 20 -> 5 for each routed parent; the full head is dim -> 100."""
+    dim = load_file(pristine.folder / TREE / "parent.safetensors")["weight"].shape[1]
+    assert metrics["macs"] == dim * 20 + 20 * 5
+    assert metrics["top_k"]["3"]["macs"] == dim * 20 + 3 * 20 * 5
+    assert metrics["flat"]["macs"] == dim * 100
+    assert metrics["parameters"] == (dim + 1) * 20 + 20 * (20 + 1) * 5
+    assert metrics["bytes"] == 4 * metrics["parameters"]
+
+
+def test_the_metrics_name_their_config_and_their_inputs_by_hash(
+    pristine: Project, metrics: dict[str, Any]
+):
+    config = (pristine.folder / "results/config.yaml").read_bytes()
+    assert metrics["config_sha256"] == sha256(config).hexdigest()
+    assert "resources/datasets/demo100/test.parquet" in metrics["input_sha256"]
+    for path, digest in metrics["input_sha256"].items():
+        assert sha256((pristine.folder / path).read_bytes()).hexdigest() == digest
+
+
+def test_predictions_follow_from_the_bare_tensors(pristine: Project):
+    """By hand: the likeliest parent, then its likeliest child by the ReLU of the parent logits."""
+    tree = json.loads((pristine.folder / "results/taxonomy.json").read_text())["tree"]
+    test = load_file(pristine.folder / "results/embeddings/test.safetensors")
+    parent = load_file(pristine.folder / TREE / "parent.safetensors")
+    by_hand = []
+    for features in test["features"][0]:
+        logits = parent["weight"] @ features + parent["bias"]
+        routed = int(logits.argmax())
+        scores = reduced(pristine, routed, "weight") @ np.maximum(logits, 0)
+        child = int((scores + reduced(pristine, routed, "bias")).argmax())
+        by_hand.append({place: int(fine) for fine, place in tree[str(routed)].items()}[child])
+    table = pandas.read_parquet(pristine.folder / TREE / "predictions.parquet")
+    assert table["predicted"].tolist() == by_hand
+    assert table["fine"].tolist() == test["fine"].tolist()
+
+
+def test_an_emptied_tensor_silences_its_parent_alone(project: Project):
+    """The evaluation reads the reduced tensors: without weights, children are a tie."""
+    predictions = project.folder / TREE / "predictions.parquet"
+    before = pandas.read_parquet(predictions)["predicted"]
+    parent_of = parents(project)
+    routed = before.map(parent_of)
+    parent = int(routed.mode()[0])
+    children = sorted(fine for fine in parent_of if parent_of[fine] == parent)
+    assert set(before[routed == parent]) != {children[0]}
+    for name in ("weight", "bias"):
+        path = project.folder / TREE / f"reduced/{parent}_{name}.pt"
+        torch.save(torch.zeros_like(torch.load(path, weights_only=True)), path)
+    assert project.plan() == {"evaluate_hierarchy": 1}
+    project.run(METRICS)
+    after = pandas.read_parquet(predictions)["predicted"]
+    assert set(after[routed == parent]) == {children[0]}
+    assert after[routed != parent].equals(before[routed != parent])
+
+
+def test_the_graph_shows_twenty_children_and_twenty_reductions(pristine: Project):
+    """Standard output is the graph alone, so that it can be piped into dot."""
+    dot = pristine.snakemake("--dag", "--", METRICS).stdout
+    assert dot.startswith("digraph")
+    assert dot.rstrip().endswith("}")
+    children = re.findall(r'label = "train_child\\nparent: (\d+)"', dot)
+    assert sorted(map(int, children)) == list(range(20))
+    assert dot.count('label = "reduce_child') == 20
+
+
+def test_two_runs_from_nothing_have_the_same_bytes(fresh: Project, pristine: Project, tmp_path):
+    """All but logs, benchmarks and the speed in the history of fine-tuning."""
+    again = fresh.copy(tmp_path / "project")
+    again.run(METRICS)
+    one, other = contents(pristine.folder), contents(again.folder)
+    assert len([path for path in one if path.endswith((".safetensors", ".pt"))]) >= 40 + 20 + 7
+    assert METRICS in one
+    assert {path for path in one if one[path] != other.get(path)} == set()
+    assert one.keys() == other.keys()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What was made, by path; of the history of fine-tuning only what is not a time."""
+    found = {}
+    for path in [*folder.glob("results/**/*"), *folder.glob("resources/**/*")]:
+        name = path.relative_to(folder).as_posix()
+        if path.name == "history.csv":
+            history = pandas.read_csv(path).drop(columns="images_per_second")
+            found[name] = history.to_csv().encode()
+        elif path.is_file() and path.suffix != ".log" and "/benchmarks/" not in name:
+            found[name] = path.read_bytes()
+    return found
+
+
+def test_parents_of_one_two_and_three_children_run_through(own_run: Project):
+    """On features as child input, a folder as source, and a parent layer for the parents alone."""
+    dim = load_file(own_run.folder / TREE / "parent.safetensors")["weight"].shape[1]
+    for parent, children in enumerate((1, 2, 3)):
+        assert reduced(own_run, parent, "weight").shape == (children, dim)
+        assert reduced(own_run, parent, "bias").shape == (children,)
+    found = json.loads((own_run.folder / METRICS).read_text())
+    assert [row["count"] for row in found["per_parent"]] == [2, 4, 6]
+    assert found["per_parent"][0]["child_accuracy"] == 1
+    assert found["n_test"] == 12
+    assert found["macs_worst"] == dim * 3 + dim * 3
+    assert dim * 3 + dim * 1 <= found["macs"] <= found["macs_worst"]
+    assert found["parameters"] == (dim + 1) * (3 + 1 + 2 + 3)
+
+
+def test_a_folder_is_taken_over_unchanged_and_its_hashes_are_kept(own_run: Project):
+    made = own_run.folder / "resources/datasets/mine"
+    origin = json.loads((made / "provenance.json").read_text())
+    assert origin["source"] == "mine"
+    for split in ("train", "test"):
+        given = (own_run.folder / f"mine/{split}-00000-of-00001.parquet").read_bytes()
+        assert (made / f"{split}.parquet").read_bytes() == given
+        assert origin[split] == sha256(given).hexdigest()
+
+
+def test_cifar100_comes_from_the_hub_at_the_pinned_commit(fresh: Project, tmp_path: Path):
+    """A small hub serves files of its layout, and their labels agree with the built-in taxonomy."""
+    project = fresh.copy(tmp_path / "project")
+    files = {}
+    for split in ("train", "test"):
+        write_cifar100(tmp_path / split)
+        name = f"cifar100/{split}-00000-of-00001.parquet"
+        files[f"datasets/uoft-cs/cifar100/{name}"] = (tmp_path / split).read_bytes()
+    digests = [sha256(content).hexdigest() for content in files.values()]
+    settings = {
+        "dataset.name": "cifar100",
+        "dataset.source": "hub",
+        "dataset.revision": COMMIT,
+        "dataset.sha256.train": digests[0],
+        "dataset.sha256.test": digests[1],
+        "dataset.train_per_class": 2,
+        "dataset.test_per_class": 2,
+    }
+    with serving(Hub(files)) as hub:
+        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hub")}
+        project.having(settings).run("results/taxonomy.json", **environment)
+        assert hub.asked("GET")
+    made = project.folder / "resources/datasets/cifar100"
+    assert [
+        sha256((made / f"{split}.parquet").read_bytes()).hexdigest() for split in ("train", "test")
+    ] == digests
+    origin = json.loads((made / "provenance.json").read_text())
+    assert origin["commit"] == COMMIT
+    assert (project.folder / "results/taxonomy.json").is_file()
+
+
+def parents(project: Project) -> dict[int, int]:
+    """Parent of each fine class."""
+    tree = json.loads((project.folder / "results/taxonomy.json").read_text())["tree"]
+    return {int(fine): int(parent) for parent in tree for fine in tree[parent]}
