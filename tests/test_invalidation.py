@@ -146,6 +146,13 @@ def test_a_lost_file_is_made_again_alone(project: Project, lost: str, invalid: s
     assert named(project.jobs(METRICS, f"results/hierarchy100/{lost}")) == invalid
 
 
+def test_a_plain_call_restores_a_lost_tensor(project: Project):
+    """The tensors are the product, so the default target asks for each of them."""
+    before = named(project.jobs())
+    (project.folder / "results/hierarchy100/reduced/7_weight.pt").unlink()
+    assert named(project.jobs()) - before == {"reduce_child parent=7", "evaluate_hierarchy"}
+
+
 def test_another_results_tree_needs_all_but_the_dataset_and_the_weights(pristine: Project):
     other = pristine.having({"results": "results/other"})
     assert other.plan("results/other/hierarchy100/metrics.json") == {

@@ -25,12 +25,16 @@ def reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return modules
 
 
-def test_a_module_without_imports_of_ours_is_reached_alone(reached):
-    assert reached("from treehead import artifacts") == {"treehead/artifacts.py"}
+def test_a_module_without_imports_of_ours_is_reached_with_its_package_alone(reached):
+    assert reached("from treehead import artifacts") == {
+        "treehead/__init__.py",
+        "treehead/artifacts.py",
+    }
 
 
 def test_a_module_brings_what_it_imports(reached):
     assert reached("from treehead import taxonomy") == {
+        "treehead/__init__.py",
         "treehead/taxonomy.py",
         "treehead/artifacts.py",
     }
@@ -38,6 +42,7 @@ def test_a_module_brings_what_it_imports(reached):
 
 def test_modules_are_reached_through_others_and_from_packages(reached):
     assert reached("from treehead.heads import parent") == {
+        "treehead/__init__.py",
         "treehead/heads/__init__.py",
         "treehead/heads/parent.py",
         "treehead/heads/linear.py",
@@ -58,7 +63,11 @@ def test_modules_are_reached_through_others_and_from_packages(reached):
     ],
 )
 def test_any_form_of_import_counts(reached, text: str):
-    assert reached(text) == {"treehead/taxonomy.py", "treehead/artifacts.py"}
+    assert reached(text) == {
+        "treehead/__init__.py",
+        "treehead/taxonomy.py",
+        "treehead/artifacts.py",
+    }
 
 
 def test_other_peoples_modules_do_not_count(reached):
