@@ -147,10 +147,10 @@ def test_a_lost_file_is_made_again_alone(project: Project, lost: str, invalid: s
 
 
 def test_a_plain_call_restores_a_lost_tensor(project: Project):
-    """The tensors are the product, so the default target asks for each of them."""
-    before = named(project.jobs())
+    """The tensors are the product, so the default target, `all`, asks for each of them."""
+    before = named(project.jobs("all"))
     (project.folder / "results/hierarchy100/reduced/7_weight.pt").unlink()
-    assert named(project.jobs()) - before == {"reduce_child parent=7", "evaluate_hierarchy"}
+    assert named(project.jobs("all")) - before == {"reduce_child parent=7", "evaluate_hierarchy"}
 
 
 def test_another_results_tree_needs_all_but_the_dataset_and_the_weights(pristine: Project):
