@@ -10,7 +10,7 @@ help:
 	@echo "make run     draw demo100, train and evaluate its hierarchical classifier, print the result"
 	@echo "make test    run all tests"
 	@echo "make lint    ruff, snakefmt and snakemake --lint"
-	@echo "make bench   time embedding against eager PyTorch, side by side"
+	@echo "make bench   embedding against eager PyTorch, and demo100 against a linear model"
 	@echo "make report  write report.zip of the last run"
 	@echo "Each sets up $(VENV) from requirements.lock on its first call (about 6 GB)."
 
@@ -36,6 +36,8 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.embed
+	$(BIN)/snakemake --cores $(CORES) --quiet all resources/datasets/demo100/train.parquet
+	$(BIN)/python -m benchmarks.pixels
 
 report: run
 	$(BIN)/snakemake --report report.zip
