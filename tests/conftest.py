@@ -17,10 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 METRICS = "results/hierarchy100/metrics.json"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads only wait for one another on tensors as small as those of the tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Job(NamedTuple):

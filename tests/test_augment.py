@@ -11,14 +11,7 @@ from treehead import augment
 
 KINDS = ["none", "cutmix", "mixup", "either"]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads only wait for one another on tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(n: int, height: int = 9, width: int = 9) -> Tensor:

@@ -16,14 +16,7 @@ PHINET = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["backbone
 MEAN, STD = [0.50708, 0.48655, 0.44092], [0.26733, 0.25644, 0.27615]
 NORMALIZATION = {"mean": MEAN, "std": STD}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads only wait for one another on tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def parameters(network: nn.Module) -> int:

@@ -24,14 +24,7 @@ ARCHITECTURES = {
     "resnet9": ({"width": 0.05}, 16),
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads only wait for one another on tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(n: int) -> np.ndarray:

@@ -28,14 +28,7 @@ SETTINGS = {
 }
 OBJECTIVES = ["flat", "bottleneck", "parent", "joint"]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads only wait for one another on tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def coloured(n: int, seed: int) -> Images:

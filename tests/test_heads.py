@@ -17,14 +17,7 @@ from treehead.heads import children, linear, parent, training
 SCHEDULE = {"epochs": 12, "batch_size": 32, "learning_rate": 0.03, "weight_decay": 0.0}
 PARENT_OF = np.array([0, 1, 0, 1, 2, 2])
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads only wait for one another on tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def blobs(classes: int, n: int, dim: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -29,14 +29,7 @@ PHINET = {
     "downsampling_layers": [4, 5, 7],
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads only wait for one another on tensors this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def trained(network: nn.Module) -> nn.Module:
