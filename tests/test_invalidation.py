@@ -55,6 +55,8 @@ def test_files_that_are_only_touched_run_nothing(project: Project, touched: str)
         ({"backbone.resnet9.width": 0.125}, {"fetch_weights": 1, **FINETUNED}),
         ({"seed": 1}, {"fetch_weights": 1, **FINETUNED}),
         ({"backbone.phinet.alpha": 1}, EVALUATED),
+        ({"finetune.child_weight": 1}, FINETUNED),
+        ({"finetune.bottleneck": 20}, EVALUATED),
     ],
     ids=lambda value: next(iter(value)),
 )

@@ -45,14 +45,14 @@ class Objective(nn.Module):
         kind = settings["objective"]
         classes, parents = len(parent_of), int(parent_of.max()) + 1
         self.kind = kind
-        self.child_weight = settings["child_weight"]
+        self.child_weight = settings["child_weight"] if kind == "joint" else 1.0
         self.smoothing = settings["label_smoothing"]
         self.register_buffer("belongs", F.one_hot(parent_of, parents).float(), persistent=False)
         self.register_buffer("parent_of", parent_of, persistent=False)
-        width = {"bottleneck": settings["bottleneck"], "parent": parents, "joint": parents}
-        self.first = nn.Linear(dim, width.get(kind, classes))
+        width = settings["bottleneck"] if kind == "bottleneck" else parents
+        self.first = nn.Linear(dim, classes if kind == "flat" else width)
         if kind in ("bottleneck", "joint"):
-            self.second = nn.Linear(width[kind], classes)
+            self.second = nn.Linear(width, classes)
 
     def forward(self, features: Tensor) -> list[tuple[Tensor, bool]]:
         """The logits that the loss sees, each with whether they are of parents."""
@@ -70,7 +70,7 @@ class Objective(nn.Module):
         total = torch.zeros(())
         for logits, of_parents in self(features):
             target = fine @ self.belongs if of_parents else fine
-            weight = self.child_weight if self.kind == "joint" and not of_parents else 1.0
+            weight = 1.0 if of_parents else self.child_weight
             total = total + weight * F.cross_entropy(
                 logits.float(), target, label_smoothing=self.smoothing
             )

@@ -15,6 +15,14 @@ def _part(mapping: Config, *keys: str) -> Config:
     return {key: mapping[key] for key in keys}
 
 
+def _used_by_objective(part: Config) -> Config:
+    """A copy without the settings of other objectives than the chosen one."""
+    owner = {"bottleneck": "bottleneck", "child_weight": "joint"}
+    return {
+        key: part[key] for key in part if owner.get(key, part["objective"]) == part["objective"]
+    }
+
+
 def local_files(config: Config) -> dict[str, dict[str, str]]:
     """Files of the user's that the first stages read: of the data set, and of the weights."""
     source, weights = config["dataset"]["source"], config["backbone"]["weights"]
@@ -68,10 +76,11 @@ def finetune(config: Config, taxonomy: Taxonomy) -> Config:
     """
     if config["finetune"]["epochs"] == 0:
         return {"epochs": 0, "network": network(config)}
-    uses_tree = config["finetune"]["objective"] in ("parent", "joint")
+    used = _used_by_objective(config["finetune"])
+    uses_tree = used["objective"] in ("parent", "joint")
     parent_of = taxonomy.parent_of().tolist() if uses_tree else [0] * config["dataset"]["classes"]
     return {
-        **config["finetune"],
+        **used,
         "network": network(config),
         "split": split(config),
         "parent_of": parent_of,
@@ -108,7 +117,8 @@ def linear(config: Config) -> Config:
 
 def parent(config: Config, taxonomy: Taxonomy) -> Config:
     """The parent layer; which children a parent has, not in which order, matters to it."""
-    used = {key: value for key, value in config["parent"].items() if key != "top_k"}
+    used = _used_by_objective(config["parent"])
+    del used["top_k"]
     return {
         **used,
         "parent_of": taxonomy.parent_of().tolist(),
