@@ -1,7 +1,8 @@
 """Every image once through the frozen backbone: onnxruntime on a CPU, torch on a GPU."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,15 @@ def state_hash(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Raise a RuntimeError if a parameter or a buffer changes in the body."""
+    before = state_hash(network)
+    yield
+    if state_hash(network) != before:
+        raise RuntimeError("the backbone changed though it is frozen")
+
+
 def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: int) -> float:
     """Write the backbone as ONNX, uint8 images in, features out; prove it the same function.
 
@@ -58,26 +68,23 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
         RuntimeError: the export differs by more than `TOLERANCE`, or the backbone changed.
     """
     backbone.eval()
-    before = state_hash(backbone)
     images = torch.from_numpy(probe)
-    program = torch.onnx.export(
-        backbone,
-        (images,),
-        dynamo=True,
-        verbose=False,
-        input_names=["images"],
-        output_names=["features"],
-        dynamic_shapes=({0: torch.export.Dim("n")},),
-    )
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, frozen(backbone):
+        program = torch.onnx.export(
+            backbone,
+            (images,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+        )
         temporary.write_bytes(_without_traces(program.model_proto))
         with torch.inference_mode():
             eager = backbone(images).numpy()
         difference = float(np.abs(with_onnx(temporary, threads)(probe) - eager).max())
         if not difference <= TOLERANCE * float(np.abs(eager).max()):
             raise RuntimeError(f"the exported backbone differs from the eager one by {difference}")
-        if state_hash(backbone) != before:
-            raise RuntimeError("the backbone changed while it was exported")
     return difference
 
 
@@ -103,12 +110,13 @@ def with_onnx(path: str | Path, threads: int) -> Run:
 
 
 def with_torch(backbone: nn.Module, device: str) -> Run:
-    """The same through torch, for a GPU."""
+    """The same through torch, for a GPU, in full float32 precision."""
     backbone = backbone.to(device).eval()
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> np.ndarray:
-        return backbone(torch.from_numpy(images).to(device)).cpu().numpy()
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            return backbone(torch.from_numpy(images).to(device)).cpu().numpy()
 
     return run
 

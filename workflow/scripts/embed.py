@@ -1,5 +1,7 @@
 """Every image of a split through the frozen backbone, once a view."""
 
+from contextlib import nullcontext
+
 from treehead import backbones, console, dataset, embed, embeddings, weights
 
 settings = snakemake.params.embed
@@ -9,12 +11,12 @@ with console.job(snakemake.log[0]):
     )
     device = embed.device(settings["device"])
     if device == "cpu":
-        run = embed.with_onnx(snakemake.input.onnx, settings["threads"])
+        run, guard = embed.with_onnx(snakemake.input.onnx, settings["threads"]), nullcontext()
     else:
         backbone = backbones.build(**settings["network"])
         weights.into(backbone.network, snakemake.input.weights)
-        run = embed.with_torch(backbone, device)
-    features = embed.embed(
-        images, settings["views"], run, settings["batch_size"], f"embed {snakemake.wildcards.split}"
-    )
+        run, guard = embed.with_torch(backbone, device), embed.frozen(backbone)
+    what = f"embed {snakemake.wildcards.split}"
+    with guard:
+        features = embed.embed(images, settings["views"], run, settings["batch_size"], what)
     embeddings.write(snakemake.output[0], embeddings.Embeddings(features, fine))

@@ -7,6 +7,12 @@ with console.job(snakemake.log[0]):
     test = embeddings.read(snakemake.input.test)
     head = Linear(**weights.head(snakemake.input.weights))
     clusters = taxonomy.read(snakemake.input.clusters, 100)
+    if len(head.bias) != len(clusters.classes):
+        raise artifacts.InputError(
+            f"The head of {snakemake.input.weights} has {len(head.bias)} classes, not the "
+            f"{len(clusters.classes)} clusters of {snakemake.input.clusters}; use the study's "
+            "checkpoint."
+        )
     predicted = head.logits(test.features[0]).argmax(1)
     right = metrics.accuracy(predicted, clusters.parent_of()[test.fine])
     report = {"accuracy": right, "macs": head.macs(), "n_test": len(test.fine)}
