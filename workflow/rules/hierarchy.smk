@@ -96,20 +96,19 @@ rule evaluate_hierarchy:
         "../scripts/evaluate_hierarchy.py"
 
 
-# A head of the checkpoint fits the checkpoint's own features alone, and the study's clusters are of CIFAR-100.
-if config["finetune"]["epochs"] == 0 and config["dataset"]["name"] == "cifar100":
-
-    rule evaluate_checkpoint:
-        """The ten-cluster head that came with the study's checkpoint, on the test images."""
-        input:
-            test="<results>/embeddings/test.safetensors",
-            weights=f"{WEIGHTS}.safetensors",
-            clusters="resources/taxonomies/study_clusters.json",
-            code=code("evaluate_checkpoint"),
-        output:
-            "<results>/hierarchy10/checkpoint.json",
-        log:
-            "<results>/logs/evaluate_checkpoint.log",
-        threads: 1
-        script:
-            "../scripts/evaluate_checkpoint.py"
+rule evaluate_checkpoint:
+    """The ten-cluster head that came with the study's checkpoint, on the test images."""
+    input:
+        test="<results>/embeddings/test.safetensors",
+        weights=f"{WEIGHTS}.safetensors",
+        clusters="resources/taxonomies/study_clusters.json",
+        code=code("evaluate_checkpoint"),
+    output:
+        "<results>/hierarchy10/checkpoint.json",
+    log:
+        "<results>/logs/evaluate_checkpoint.log",
+    threads: 1
+    params:
+        finetune={"epochs": config["finetune"]["epochs"]},
+    script:
+        "../scripts/evaluate_checkpoint.py"
