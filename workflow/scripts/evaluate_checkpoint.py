@@ -6,7 +6,7 @@ from treehead.heads.linear import Linear
 with console.job(snakemake.log[0]):
     if snakemake.params.finetune["epochs"] > 0:
         raise artifacts.InputError(
-            "The checkpoint's head fits the checkpoint's own features alone; set finetune.epochs to 0."
+            "The checkpoint's head fits its own features alone; set finetune.epochs to 0."
         )
     test = embeddings.read(snakemake.input.test)
     head = Linear(**weights.head(snakemake.input.weights))
