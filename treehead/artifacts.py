@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as _load_safetensors
 from safetensors.numpy import save as _dump_safetensors
 
+Tensors = dict[str, np.ndarray]
+
 
 class InputError(Exception):
     """A mistake in what the user gave: one sentence naming the file, key or row, and the remedy."""
@@ -79,13 +81,13 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_tensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
+def write_tensors(path: str | Path, tensors: Tensors) -> None:
     """Write named arrays as safetensors: the same arrays give the same bytes."""
     contiguous = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
     write_bytes(path, _dump_safetensors(contiguous))
 
 
-def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+def read_tensors(path: str | Path) -> Tensors:
     """Read the named arrays of a safetensors file."""
     try:
         return _load_safetensors(Path(path).read_bytes())

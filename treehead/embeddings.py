@@ -8,6 +8,14 @@ import numpy as np
 from treehead.artifacts import read_tensors, write_tensors
 
 
+class Examples(NamedTuple):
+    """What a head is fitted to: features float32 (n, dim), labels int64 (n,) in 0..classes-1."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    classes: int
+
+
 class Embeddings(NamedTuple):
     """Features float32 (views, n, dim), first those of the image as it is; labels int64 (n,)."""
 

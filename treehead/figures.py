@@ -1,5 +1,6 @@
 """Pictures and tables for people: what the data are, how training went, which parents fail."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,23 +8,34 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
 
-from treehead import metrics
+from treehead import comparison, metrics
 from treehead.artifacts import replacing
 from treehead.taxonomy import Taxonomy
 
 mpl.use("agg")
 plt.rcParams.update(
-    {"figure.dpi": 150, "font.size": 8, "axes.spines.right": False, "axes.spines.top": False}
+    {
+        "figure.dpi": 150,
+        "font.size": 8,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "svg.hashsalt": "treehead",
+    }
 )
 _BLUE, _ORANGE = "#0072b2", "#d55e00"
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a PNG; the same figure gives the same bytes."""
+    """Write a PNG or an SVG, as the path ends; the same figure gives the same bytes."""
+    kind = Path(path).suffix.removeprefix(".")
+    untold = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(temporary, format=kind, bbox_inches="tight", metadata=untold)
     plt.close(figure)
 
 
@@ -113,6 +125,151 @@ def confusion(predicted: np.ndarray, fine: np.ndarray, taxonomy: Taxonomy, title
     axis.set(xlabel="predicted", ylabel="true", title=title)
     figure.colorbar(image, shrink=0.7, label="% of the true class's images", format="%g")
     return figure
+
+
+def group_confusion(
+    predicted: np.ndarray, group: np.ndarray, taxonomy: Taxonomy, title: str
+) -> Figure:
+    """Share in per cent of each parent's images that the parent layer sends to each parent.
+
+    Args:
+        predicted, group: parents (n,).
+        taxonomy: their names.
+        title: what the images are.
+    """
+    count = len(taxonomy.parent_names)
+    counts = metrics.confusion(predicted, group, count)
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = max(4.0, 0.5 * count)
+    figure, axis = plt.subplots(figsize=(size + 2.5, size), layout="compressed")
+    axis.imshow(np.ma.masked_equal(shares, 0), cmap="viridis_r", norm=mpl.colors.LogNorm(0.5, 100))
+    for row, column in np.ndindex(*shares.shape):
+        if shares[row, column] >= 0.05:
+            shade = "white" if shares[row, column] > 20 else "black"
+            text = f"{shares[row, column]:.1f}"
+            axis.text(column, row, text, ha="center", va="center", color=shade, fontsize=6)
+    names = [name.replace("_", " ") for name in taxonomy.parent_names]
+    axis.set_xticks(range(count), range(count))
+    axis.set_yticks(range(count), [f"{name}  {index}" for index, name in enumerate(names)])
+    axis.tick_params(length=0)
+    axis.set(xlabel="predicted cluster", ylabel="true cluster", title=title)
+    return figure
+
+
+def dendrogram(alike: np.ndarray, taxonomy: Taxonomy, title: str) -> Figure:
+    """Which classes are confused most, as a tree of average linkage, named by their cluster.
+
+    Args:
+        alike: similarity (classes, classes), as `clusters.similarity` gives it.
+        taxonomy: clusters of the classes; each class's name has the colour and number of its own.
+        title: what the images are.
+    """
+    distance = alike.max() - alike
+    np.fill_diagonal(distance, 0)
+    tree = hierarchy.linkage(squareform(distance, checks=False), "average")
+    figure, axis = plt.subplots(figsize=(6, 0.125 * len(alike) + 1), layout="compressed")
+    parent_of = taxonomy.parent_of()
+    names = [
+        f"{parent_of[fine]:>2}  {name.replace('_', ' ')}"
+        for fine, name in enumerate(taxonomy.fine_names)
+    ]
+    drawn = hierarchy.dendrogram(
+        tree,
+        orientation="left",
+        labels=names,
+        color_threshold=0,
+        above_threshold_color="grey",
+        leaf_font_size=6,
+        ax=axis,
+    )
+    colours = mpl.colormaps["tab10"]
+    for label, fine in zip(axis.get_yticklabels(), drawn["leaves"], strict=True):
+        label.set_color(colours(int(parent_of[fine]) % 10))
+    axis.set_xticks([])
+    axis.spines[["left", "bottom"]].set_visible(False)
+    axis.set(title=title, xlabel="joined further left: confused more rarely")
+    return figure
+
+
+# Colours that the colour-blind tell apart (Okabe and Ito, 2008), and marks that nobody confuses.
+_COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#999999")
+_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+
+# Points of accuracy below the best head that the figure shows.
+_SHOWN = 25
+
+
+def pareto(table: pd.DataFrame, study: pd.DataFrame, backbone: int, title: str) -> Figure:
+    """Accuracy against MACs and against bytes, a mark a head, the frontier, the study's numbers.
+
+    Args:
+        table: the comparison, as `comparison.table` gives it.
+        study: the study's numbers, `accuracy` in per cent and `macs`.
+        backbone: MACs of the backbone, so that nobody takes the head for the whole.
+        title: what the images are.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True, layout="constrained")
+    full = table[table["precision"] == table["precision"].iloc[0]]
+    macs = f"MACs of the head, mean of an image (its backbone: {backbone:,})"
+    panels = [("macs_mean", macs, full), ("bytes", "bytes of the head, as packed", table)]
+    best = 100 * table["accuracy_mean"].max()
+    for axis, (cost, label, rows) in zip(axes, panels, strict=True):
+        for index, (module, mine) in enumerate(rows.groupby("module", sort=True)):
+            axis.errorbar(
+                mine[cost],
+                100 * mine["accuracy_mean"],
+                yerr=100 * mine["accuracy_sd"],
+                fmt=_MARKS[index % len(_MARKS)],
+                color=_COLOURS[index % len(_COLOURS)],
+                markersize=4.5,
+                elinewidth=0.8,
+                label=module,
+            )
+        best_of = comparison.frontier(rows, cost)
+        axis.step(
+            best_of[cost],
+            100 * best_of["accuracy_mean"],
+            where="post",
+            color="grey",
+            linewidth=0.9,
+            zorder=0,
+            label="frontier",
+        )
+        if cost == "macs_mean":
+            hollow = {"mfc": "none", "mec": "#555555", "markersize": 5, "linestyle": "none"}
+            axis.plot(study["macs"], study["accuracy"], "d", label="the study, 2023", **hollow)
+        for row in _named(rows, cost):
+            _point_out(axis, row, cost)
+        axis.set(xscale="log", xlabel=label)
+        axis.grid(which="major", color="#e5e5e5", linewidth=0.6)
+        axis.set_axisbelow(True)
+    axes[0].set(ylabel="accuracy on test, %", ylim=(best - _SHOWN, best + 2.5))
+    below = int((100 * full["accuracy_mean"] < best - _SHOWN).sum())
+    figure.suptitle(f"{title} (heads below what is shown: {below})" if below else title)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
+    return figure
+
+
+def _named(rows: pd.DataFrame, cost: str) -> Iterator[pd.Series]:
+    """The full head, and the cheapest head without a significant loss against it."""
+    yield rows.iloc[(rows["head"] == "linear").to_numpy().argmax()]
+    cheapest = comparison.smallest_without_loss(rows, cost)
+    if cheapest is not None and cheapest["head"] != "linear":
+        yield cheapest
+
+
+def _point_out(axis: Axes, row: pd.Series, cost: str) -> None:
+    name = f"{row['head']}\n{100 * row['accuracy_mean']:.2f} % at {row[cost]:,.0f}"
+    axis.annotate(
+        name,
+        (row[cost], 100 * row["accuracy_mean"]),
+        xytext=(4, 13),
+        textcoords="offset points",
+        ha="left",
+        fontsize=7,
+        arrowprops={"arrowstyle": "-", "color": "#777777", "linewidth": 0.6},
+    )
 
 
 def summary(report: dict[str, Any]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from statistics import NormalDist
 
 import numpy as np
+from scipy.special import softmax
 
 
 def accuracy(predicted: np.ndarray, label: np.ndarray) -> float:
@@ -18,6 +19,29 @@ def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[flo
     scale = 1 + z**2 / n
     low, high = np.clip([(center - half) / scale, (center + half) / scale], 0, 1)
     return float(low), float(high)
+
+
+def bootstrap_interval(values: np.ndarray, seed: int, resamples: int = 1000) -> tuple[float, float]:
+    """95 % percentile interval of a mean over images drawn anew, of values (n,) (Efron, 1979)."""
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    means = [values[rng.integers(0, n, n)].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def calibration_error(logits: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error in bins of equal width (Guo et al., ICML 2017, section 2).
+
+    Args:
+        logits: (n, classes); -inf where a class has no probability.
+        label: (n,).
+    """
+    shares = softmax(logits, axis=1)
+    confidence, right = shares.max(1), shares.argmax(1) == label
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(place, weights=confidence - right, minlength=bins)
+    return float(np.abs(gap).sum() / max(len(label), 1))
 
 
 def mistake_severity(predicted: np.ndarray, label: np.ndarray, parent_of: np.ndarray) -> float:

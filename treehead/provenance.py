@@ -18,12 +18,14 @@ def _graph() -> grimp.ImportGraph:
     return grimp.build_graph(_PACKAGE.name, cache_dir=None)
 
 
-def reached_modules(script: str | Path) -> list[Path]:
+@cache
+def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     """Files of the treehead modules that a script imports, directly or through others.
 
-    A module's packages run before it, so they are among them.
+    A module's packages run before it, so they are among them. `loaded` names more modules: those
+    that a setting chooses, which the script loads by their name.
     """
-    named = set()
+    named = set(loaded)
     for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             named |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from treehead.artifacts import InputError
+from treehead.taxonomy import groups
 
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
 
@@ -121,8 +122,20 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"taxonomy superclass is known for {' and '.join(_BUILT_IN_TAXONOMIES)} only; "
             f"give a JSON file for {dataset['name']}"
         )
-    if taxonomy != "superclass" and not Path(taxonomy).is_file():
-        yield f"the file {taxonomy} of taxonomy does not exist; give superclass or a JSON file"
+    learned = groups(taxonomy)
+    if taxonomy != "superclass" and not learned and not Path(taxonomy).is_file():
+        yield (
+            f"the file {taxonomy} of taxonomy does not exist; give superclass, clusters, "
+            "clusters-<number> or a JSON file"
+        )
+    if learned and learned > dataset["classes"]:
+        yield f"taxonomy {taxonomy} wants more clusters than the {dataset['classes']} classes"
+    finetune = config["finetune"]
+    if learned and finetune["epochs"] and finetune["objective"] in ("parent", "joint"):
+        yield (
+            f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
+            "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
+        )
     if backbone["weights"] == "hub" and backbone["architecture"] != "phinet":
         yield (
             f"the hub has no {backbone['architecture']} of ours; set backbone.weights to scratch "

@@ -5,8 +5,9 @@ Each is one mapping with its names, so that two settings that swap their values 
 
 from typing import Any
 
-from treehead import settings
-from treehead.taxonomy import Taxonomy
+from treehead import settings, sweeps
+from treehead.sweeps import Head
+from treehead.taxonomy import Taxonomy, fine_names, groups
 
 Config = dict[str, Any]
 
@@ -21,6 +22,11 @@ def _used_by_objective(part: Config) -> Config:
     return {
         key: part[key] for key in part if owner.get(key, part["objective"]) == part["objective"]
     }
+
+
+def _parent_of(taxonomy: Taxonomy | None) -> list[int] | None:
+    """The parent of each class; None if it is yet to be learned."""
+    return taxonomy.parent_of().tolist() if taxonomy else None
 
 
 def local_files(config: Config) -> dict[str, dict[str, str]]:
@@ -69,7 +75,7 @@ def split(config: Config) -> Config:
     return {**_part(config["dataset"], "image_size", "val_fraction"), "seed": config["seed"]}
 
 
-def finetune(config: Config, taxonomy: Taxonomy) -> Config:
+def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
     """Fine-tuning; with no epochs the weights are kept, and no other setting matters.
 
     Only the objectives parent and joint depend on the tree; the others see one parent of all.
@@ -78,7 +84,7 @@ def finetune(config: Config, taxonomy: Taxonomy) -> Config:
         return {"epochs": 0, "network": network(config)}
     used = _used_by_objective(config["finetune"])
     uses_tree = used["objective"] in ("parent", "joint")
-    parent_of = taxonomy.parent_of().tolist() if uses_tree else [0] * config["dataset"]["classes"]
+    parent_of = _parent_of(taxonomy) if uses_tree else [0] * config["dataset"]["classes"]
     return {
         **used,
         "network": network(config),
@@ -105,31 +111,76 @@ def embed(config: Config, part: str) -> Config:
     }
 
 
-def linear(config: Config) -> Config:
-    """The full head."""
+def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name: str) -> Config:
+    """One head of the comparison: its own settings, and those of the shared ones that it takes."""
+    chosen = heads[name]
+    own = dict(chosen.settings)
+    training = {**config["training"], **own.pop("training", {})}
+    shared = {"training": training, "parent_of": _parent_of(taxonomy)}
+    taken = sweeps.arguments(chosen.module)
+    teacher = own.pop("teacher", None)
     return {
-        **config["heads"]["linear"],
+        "module": chosen.module,
+        "teacher": teacher and heads[teacher].module,
+        "settings": own | {key: value for key, value in shared.items() if key in taken},
         "classes": config["dataset"]["classes"],
-        "seed": config["seed"],
+        "seeds": config["seeds"],
         "threads": config["threads"]["heads"],
     }
 
 
-def parent(config: Config, taxonomy: Taxonomy) -> Config:
+def head_evaluation(
+    config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name: str
+) -> Config:
+    """The evaluation of one head: what its row of the comparison says of it."""
+    chosen = heads[name]
+    return {
+        "head": name,
+        "module": chosen.module,
+        "setting": chosen.describe(),
+        "parent_of": _parent_of(taxonomy),
+        **_part(config, "seeds", "precisions"),
+        "threads": config["threads"]["heads"],
+    }
+
+
+def clusters(config: Config) -> Config:
+    """The learned taxonomy."""
+    dataset = config["dataset"]
+    return {
+        "groups": groups(config["taxonomy"]) or min(10, dataset["classes"]),
+        "names": fine_names(dataset["name"], dataset["classes"]),
+        "seed": config["seed"],
+        "flat_seed": config["seeds"][0],
+    }
+
+
+def cluster_parent(config: Config) -> Config:
+    """The parent layer of the learned taxonomy, trained for the parents alone."""
+    return parent({**config, "parent": {**config["parent"], "objective": "parent"}}, None)
+
+
+def comparison(config: Config) -> Config:
+    """What the heads are compared with."""
+    return dict(config["comparison"])
+
+
+def parent(config: Config, taxonomy: Taxonomy | None) -> Config:
     """The parent layer; which children a parent has, not in which order, matters to it."""
     used = _used_by_objective(config["parent"])
     del used["top_k"]
     return {
         **used,
-        "parent_of": taxonomy.parent_of().tolist(),
+        "parent_of": _parent_of(taxonomy),
         "seed": config["seed"],
         "threads": config["threads"]["heads"],
     }
 
 
-def child(config: Config, taxonomy: Taxonomy, parent: int) -> Config:
+def child(config: Config, taxonomy: Taxonomy | None, parent: int) -> Config:
     """One parent's children: the settings of all, and this parent's classes alone."""
-    return {**config["child"], "classes": list(taxonomy.classes[parent])}
+    classes = list(taxonomy.classes[parent]) if taxonomy else None
+    return {**config["child"], "classes": classes}
 
 
 def evaluation(config: Config) -> Config:
@@ -137,6 +188,7 @@ def evaluation(config: Config) -> Config:
     return {
         "top_k": config["parent"]["top_k"],
         "child_input": config["child"]["input"],
+        "flat_seed": config["seeds"][0],
         "classes": config["dataset"]["classes"],
         "dataset": _describe(config["dataset"]),
         "backbone": network(config),

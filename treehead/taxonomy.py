@@ -1,7 +1,8 @@
 """Which fine class belongs to which parent, and which child of it that is: a partition."""
 
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,10 +35,60 @@ class Taxonomy(NamedTuple):
         write_json(path, {"tree": tree, **names})
 
 
-def choose(setting: str, dataset: str, classes: int) -> Taxonomy:
-    """The taxonomy of a data set: its superclasses, where they are known, or a JSON file."""
+def groups(setting: str) -> int | None:
+    """The number of learned clusters of "clusters" (ten) or "clusters-<number>"; None of others."""
+    found = re.fullmatch(r"clusters(?:-([1-9]\d*))?", setting)
+    return int(found[1] or 10) if found else None
+
+
+def choose(setting: str, dataset: str, classes: int) -> Taxonomy | None:
+    """The taxonomy of a data set: its superclasses, where they are known, or a JSON file.
+
+    None for clusters: they are known only when they have been learned.
+    """
+    if groups(setting):
+        return None
     path = _SUPERCLASSES / f"{dataset}.json" if setting == "superclass" else Path(setting)
     return read(path, classes)
+
+
+def fine_names(dataset: str, classes: int) -> list[str]:
+    """The names of the classes, where they are known."""
+    path = _SUPERCLASSES / f"{dataset}.json"
+    return list(read(path, classes).fine_names) if path.is_file() else _numbered("class", classes)
+
+
+def complete(
+    settings: dict[str, Any], learned: list[str], parent: int | None = None
+) -> dict[str, Any]:
+    """Settings with what only a learned taxonomy knows, in the place of None.
+
+    Args:
+        settings: may hold `parent_of`, the parent of each class, and `classes`, those of `parent`.
+        learned: the taxonomy's file; empty if the taxonomy was known before.
+        parent: whose classes `classes` are.
+    """
+    if not learned:
+        return settings
+    tree = read(learned[0])
+    filled = dict(settings)
+    if "parent_of" in settings:
+        filled["parent_of"] = tree.parent_of().tolist()
+    if parent is not None:
+        filled["classes"] = list(tree.classes[parent])
+    return filled
+
+
+def from_clusters(cluster_of: np.ndarray, names: list[str]) -> Taxonomy:
+    """A taxonomy of learned clusters, each named after its first classes.
+
+    Args:
+        cluster_of: cluster of each class, (classes,).
+        names: of the classes.
+    """
+    members = [np.flatnonzero(cluster_of == cluster) for cluster in range(cluster_of.max() + 1)]
+    titles = [", ".join(names[fine] for fine in fines[:3]) + ", ..." for fines in members]
+    return from_parents(cluster_of.tolist(), titles, names)
 
 
 def from_parents(parent_of: list[int], parent_names: list[str], fine_names: list[str]) -> Taxonomy:
@@ -49,10 +100,11 @@ def from_parents(parent_of: list[int], parent_names: list[str], fine_names: list
     return Taxonomy(tuple(members), tuple(parent_names), tuple(fine_names))
 
 
-def read(path: str | Path, classes: int) -> Taxonomy:
+def read(path: str | Path, classes: int | None = None) -> Taxonomy:
     """Read a taxonomy file and check that it partitions the fine labels 0..classes-1.
 
-    The names are optional. Any number of parents and of children, one included, will do.
+    Without `classes` there are as many as the file has fine labels. The names are optional. Any
+    number of parents and of children, one included, will do.
     """
     content = read_json(path)
     tree = content.get("tree") if isinstance(content, dict) else None
@@ -65,6 +117,7 @@ def read(path: str | Path, classes: int) -> Taxonomy:
     if parents != list(range(len(parents))):
         raise InputError(f"{path}: the parents are {parents}; number them 0, 1, 2, ...")
     members = tuple(_members(path, parent, tree[str(parent)]) for parent in parents)
+    classes = classes or sum(map(len, members))
     _check_partition(path, members, classes)
     return Taxonomy(
         members,
@@ -113,8 +166,12 @@ def _number(path: str | Path, what: str, text: str) -> int:
     return int(text)
 
 
+def _numbered(noun: str, count: int) -> list[str]:
+    return [f"{noun} {index}" for index in range(count)]
+
+
 def _names(path: str | Path, content: dict, key: str, count: int, noun: str) -> tuple[str, ...]:
-    names = content.get(key, [f"{noun} {index}" for index in range(count)])
+    names = content.get(key, _numbered(noun, count))
     if not isinstance(names, list) or len(names) != count:
         raise InputError(f"{path}: {key} must be a list of {count} names; mend it or remove it.")
     return tuple(map(str, names))

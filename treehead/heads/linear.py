@@ -5,9 +5,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
-from treehead.heads import training
+from treehead import cost as costs
+from treehead.artifacts import Tensors
+from treehead.cost import Cost
+from treehead.embeddings import Examples
+from treehead.heads import training as loop
 
 
 class Linear(NamedTuple):
@@ -26,20 +29,29 @@ class Linear(NamedTuple):
 
 
 def fit(
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    settings: dict[str, Any],
+    train: Examples,
+    *,
+    training: dict[str, Any],
     seed: int,
-    what: str = "linear head",
-) -> Linear:
-    """Fit on features float32 (n, dim), labels int64 (n,); the rest as in `training.train`."""
-    inputs, mean, std = training.standardized(features)
+    teacher: np.ndarray | None = None,
+) -> Tensors:
+    """Fit to the labels, or to the logits (n, classes) of a teacher."""
+    inputs, mean, std = loop.standardized(train.features)
     torch.manual_seed(seed)
-    layer = nn.Linear(inputs.shape[1], classes)
+    layer = nn.Linear(inputs.shape[1], train.classes)
+    loss = loop.toward(train.labels, teacher, training["temperature"])
+    loop.train(
+        layer, lambda rows: loss(layer(inputs[rows]), rows), len(inputs), training, seed, "linear"
+    )
+    return Linear(*loop.folded(layer.weight, layer.bias, mean, std))._asdict()
 
-    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(layer(x), y)
 
-    training.train(layer, loss, inputs, torch.from_numpy(labels), settings, seed, what)
-    return Linear(*training.folded(layer, mean, std))
+def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+    """Features (n, dim) -> logits (n, classes)."""
+    return Linear(**head).logits(features)
+
+
+def cost(head: Tensors, features: np.ndarray) -> Cost:
+    """dim * classes MACs; the bias adds a number to each logit, of which the largest is sought."""
+    classes, dim = head["weight"].shape
+    return costs.same_for_all(len(features), macs=classes * dim, other=2 * classes)

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
-from treehead.heads import linear, training
+from treehead.heads import training
 from treehead.heads.linear import Linear
 
 
@@ -27,35 +26,30 @@ def fit(
         settings: the `parent` part of the config; its `objective` chooses the loss.
         seed: seed of initialisation and order.
     """
-    if settings["objective"] == "parent":
-        parents = int(parent_of.max()) + 1
-        return linear.fit(features, parent_of[fine], parents, settings, seed, "parent")
-    return _fit_joint(features, fine, parent_of, settings, seed)
-
-
-def _fit_joint(
-    features: np.ndarray,
-    fine: np.ndarray,
-    parent_of: np.ndarray,
-    settings: dict[str, Any],
-    seed: int,
-) -> Linear:
-    """dim -> parents -> ReLU -> classes, of which the first layer is kept.
-
-    With the loss parent + child_weight * class, the parent logits carry what their children need.
-    The ReLU stands here since the children, who replace the second layer, read through one.
-    """
+    parents = int(parent_of.max()) + 1
     inputs, mean, std = training.standardized(features)
     torch.manual_seed(seed)
-    upper = nn.Linear(inputs.shape[1], int(parent_of.max()) + 1)
-    lower = nn.Linear(upper.out_features, len(parent_of))
-    parents = torch.from_numpy(parent_of)
+    upper = nn.Linear(inputs.shape[1], parents)
+    to_parent = training.toward(parent_of[fine], None, 1)
+    if settings["objective"] == "parent":
+        model: nn.Module = upper
 
-    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        logits = upper(x)
-        fine_loss = cross_entropy(lower(logits.relu()), y)
-        return cross_entropy(logits, parents[y]) + settings["child_weight"] * fine_loss
+        def loss(rows: torch.Tensor) -> torch.Tensor:
+            return to_parent(upper(inputs[rows]), rows)
 
-    model = nn.ModuleList([upper, lower])
-    training.train(model, loss, inputs, torch.from_numpy(fine), settings, seed, "parent")
-    return Linear(*training.folded(upper, mean, std))
+    else:
+        lower = nn.Linear(parents, len(parent_of))
+        model = nn.ModuleList([upper, lower])
+        to_fine = training.toward(fine, None, 1)
+
+        def loss(rows: torch.Tensor) -> torch.Tensor:
+            """Parent + child_weight * class, so that the logits carry what children need.
+
+            The ReLU stands here since the children, who replace the lower layer, read through one.
+            """
+            logits = upper(inputs[rows])
+            fine_loss = to_fine(lower(logits.relu()), rows)
+            return to_parent(logits, rows) + settings["child_weight"] * fine_loss
+
+    training.train(model, loss, len(inputs), settings, seed, "parent")
+    return Linear(*training.folded(upper.weight, upper.bias, mean, std))

@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from treehead.artifacts import InputError
-from treehead.console import say
+from treehead.console import progress
+
+# Loss of the logits (n, classes) of the images at the places `rows` (n,).
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def standardized(features: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
@@ -22,57 +26,76 @@ def standardized(features: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     return (raw - mean) / std, mean, std
 
 
-def folded(layer: nn.Linear, mean: Tensor, std: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Weight (out, dim), bias (out,): on raw features what `layer` is on standardised ones."""
-    weight = layer.weight.detach() / std
-    return weight.numpy(), (layer.bias.detach() - weight @ mean).numpy()
+def folded(
+    weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight (out, dim), bias (out,): on raw features what these are on standardised ones."""
+    weight = weight.detach() / std
+    return weight.numpy(), (bias.detach() - weight @ mean).numpy()
+
+
+def toward(labels: np.ndarray, teacher: np.ndarray | None, temperature: float) -> Loss:
+    """The loss that draws logits to the labels (n,), or to a teacher's logits (n, classes).
+
+    With a teacher it is T^2 * KL(teacher || head) at temperature T, without the labels
+    (Hinton, Vinyals and Dean, 2015, section 2).
+    """
+    truth = torch.from_numpy(labels)
+    if teacher is None:
+        return lambda logits, rows: cross_entropy(logits, truth[rows])
+    target = softmax(torch.from_numpy(teacher) / temperature, 1)
+
+    def distillation(logits: Tensor, rows: Tensor) -> Tensor:
+        found = log_softmax(logits / temperature, 1)
+        return temperature**2 * kl_div(found, target[rows], reduction="batchmean")
+
+    return distillation
 
 
 def train(
     model: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    features: Tensor,
-    labels: Tensor,
-    settings: dict[str, Any],
+    loss: Callable[[Tensor], Tensor],
+    n: int,
+    training: dict[str, Any],
     seed: int,
     what: str,
+    before_step: Callable[[float], None] | None = None,
 ) -> None:
-    """Minimise `loss(features, labels)` over the parameters of `model`, in place.
+    """Minimise a loss over the parameters of `model`, in place.
 
     Args:
-        model: the head.
-        loss: mean loss of a batch.
-        features: float32 (n, dim).
-        labels: int64 (n,).
-        settings: `epochs`, `batch_size`, `learning_rate` (the peak) and `weight_decay`.
+        model: what holds the parameters of the head.
+        loss: mean loss of the images at the places `rows`, int64 (batch,).
+        n: number of images.
+        training: `epochs`, `batch_size`, `learning_rate` (the peak) and `weight_decay`.
         seed: seed of the order of the batches.
         what: name of the head in the lines that are told.
+        before_step: called with the share of all steps that are done.
 
     Raises:
         InputError: the loss became NaN or infinite; the message names epoch and step.
     """
-    size, epochs = settings["batch_size"], settings["epochs"]
-    steps = -(-len(features) // size)
+    size, epochs = training["batch_size"], training["epochs"]
+    steps = -(-n // size)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
+        model.parameters(), lr=training["learning_rate"], weight_decay=training["weight_decay"]
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings["learning_rate"], total_steps=steps * epochs
+        optimizer, training["learning_rate"], total_steps=steps * epochs
     )
     generator = torch.Generator().manual_seed(seed)
-    for epoch in range(1, epochs + 1):
-        total = 0.0
-        order = torch.randperm(len(features), generator=generator).split(size)
-        for step, rows in enumerate(order, start=1):
-            value = loss(features[rows], labels[rows])
+    for epoch in progress(range(epochs), what, epochs, "epochs"):
+        order = torch.randperm(n, generator=generator).split(size)
+        for step, rows in enumerate(order):
+            if before_step:
+                before_step((epoch * steps + step) / (epochs * steps))
+            value = loss(rows)
             if not value.isfinite():
                 raise InputError(
-                    f"The loss of the {what} became {value.item()} in epoch {epoch}, step {step}; "
-                    "lower its learning_rate."
+                    f"The loss of the {what} became {value.item()} in epoch {epoch + 1}, step "
+                    f"{step + 1}; lower its learning_rate."
                 )
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             schedule.step()
-            total += value.item() * len(rows)
-        say(f"{what}: epoch {epoch:>3}/{epochs}  loss {total / len(features):.4f}")

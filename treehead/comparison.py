@@ -1,0 +1,132 @@
+"""All heads in one table: accuracy, cost, and whether a head is worse than the full one.
+
+A head loses significantly if the exact McNemar test against the full head of the same seed says so
+in any seed. It is not inferior if its accuracy, the mean over seeds, is surely within a margin that
+was set in advance.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from treehead import significance
+
+# The significance level of every test.
+LEVEL = 0.05
+
+COLUMNS = [
+    *("head", "setting", "seeds", "accuracy_mean", "accuracy_sd", "macs_mean", "macs_p99"),
+    *("macs_worst", "other_ops", "parameters", "bytes", "p_value", "noninferior", "fit_seconds"),
+]
+
+
+def table(
+    reports: list[dict[str, Any]],
+    predictions: list[pd.DataFrame],
+    seconds: list[float],
+    baselines: list[str],
+    margin: float,
+) -> pd.DataFrame:
+    """One row for each head and precision.
+
+    Args:
+        reports: metrics of each head, as `evaluation.evaluate` gives them, with its name.
+        predictions: for each head the true class `fine` and a column for each precision and seed.
+        seconds: how long each head's job took for all seeds.
+        baselines: heads to test against, the first for the column `p_value`, the others for
+            `p_value_<head>`; of each the first precision.
+        margin: largest loss of accuracy against the first baseline that does not matter.
+
+    Returns:
+        `COLUMNS`, then the other baselines' p, p adjusted by Holm's method over all rows, the
+        interval of the accuracy, the accuracy on val, and the number of seeds that are compared.
+    """
+    right: dict[tuple[str, str], np.ndarray] = {}
+    rows = []
+    for report, predicted, time in zip(reports, predictions, seconds, strict=True):
+        for precision, figures in report["precisions"].items():
+            columns = [name for name in predicted if name.startswith(f"{precision}-")]
+            marks = predicted[columns].to_numpy() == predicted[["fine"]].to_numpy()
+            right[report["head"], precision] = marks.T
+            rows.append(_row(report, precision, figures, time / len(columns)))
+    frame = pd.DataFrame(rows)
+    keys = list(right)
+    for place, baseline in enumerate(baselines):
+        against = next(right[key] for key in keys if key[0] == baseline)
+        p = np.array([list(map(significance.p_of_loss, right[key], against)) for key in keys])
+        name = f"p_value_{baseline}" if place else "p_value"
+        frame[name] = p.min(1)
+        if not place:
+            frame["p_holm"] = np.apply_along_axis(significance.holm, 0, p).min(1)
+            differences = [(right[key].astype(float) - against).mean(0) for key in keys]
+            frame["noninferior"] = [
+                significance.noninferior(difference, margin) for difference in differences
+            ]
+    return frame[[*COLUMNS, *(name for name in frame if name not in COLUMNS)]]
+
+
+def _row(
+    report: dict[str, Any], precision: str, figures: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    low, high = figures["accuracy_ci95"]
+    taken = ("accuracy_sd", "macs_mean", "macs_p99", "macs_worst", "other_ops", "parameters")
+    return {
+        "head": report["head"],
+        "module": report["module"],
+        "setting": ", ".join(filter(None, [report["setting"], precision])),
+        "precision": precision,
+        "seeds": len(figures["accuracies"]),
+        "accuracy_mean": figures["accuracy"],
+        **{name: figures[name] for name in taken},
+        "bytes": figures["bytes"],
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "val_accuracy": figures["val_accuracy"],
+        "calibration_error": figures["expected_calibration_error"],
+        "mistake_severity": figures["mistake_severity"],
+        "fit_seconds": seconds,
+    }
+
+
+def frontier(frame: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """The rows that no row equals or beats at the same or a lower cost, cheapest first."""
+    ordered = frame.sort_values([cost, "accuracy_mean"], ascending=[True, False])
+    before = ordered["accuracy_mean"].cummax().shift(fill_value=-1)
+    return ordered[ordered["accuracy_mean"] > before]
+
+
+def smallest_without_loss(frame: pd.DataFrame, cost: str, p: str = "p_value") -> pd.Series | None:
+    """The cheapest row that is in no seed significantly worse than the baseline of column `p`."""
+    equal = frame[frame[p] >= LEVEL]
+    return None if equal.empty else equal.loc[equal[cost].idxmin()]
+
+
+def records(frame: pd.DataFrame, budget: int) -> pd.DataFrame:
+    """What one wants to know first: the heads that are best in some respect.
+
+    Args:
+        frame: the comparison.
+        budget: MACs of an image, mean, within which the most accurate head is sought.
+    """
+    unquantised = frame[frame["precision"] == frame["precision"].iloc[0]]
+    against = [name for name in frame if name.startswith("p_value")]
+    found = {
+        "full head": unquantised[unquantised["head"] == "linear"].iloc[0],
+        f"most accurate at {budget:,} MACs": _most_accurate(unquantised, budget),
+    }
+    for p in against:
+        baseline = p.removeprefix("p_value").removeprefix("_") or "linear"
+        for cost, what in (("macs_mean", "MACs"), ("bytes", "bytes")):
+            rows = unquantised if cost == "macs_mean" else frame
+            found[f"fewest {what}, no loss against {baseline}"] = smallest_without_loss(
+                rows, cost, p
+            )
+    shown = ("head", "setting", "accuracy_mean", "accuracy_sd", "macs_mean", "bytes", "p_value")
+    rows = {what: row[list(shown)] for what, row in found.items() if row is not None}
+    return pd.DataFrame(rows).T
+
+
+def _most_accurate(frame: pd.DataFrame, budget: int) -> pd.Series | None:
+    cheap = frame[frame["macs_mean"] <= budget]
+    return None if cheap.empty else cheap.loc[cheap["accuracy_mean"].idxmax()]

@@ -1,0 +1,99 @@
+"""Low rank: dim -> rank -> classes without a non-linearity, rank * (dim + classes) MACs.
+
+The study's "adaptive" heads, without its dropout in the bottleneck, and its heads on principal
+components, whose product it did not count.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from treehead import cost as costs
+from treehead.artifacts import Tensors
+from treehead.cost import Cost
+from treehead.embeddings import Examples
+from treehead.heads import training as loop
+
+
+def fit(
+    train: Examples,
+    *,
+    training: dict[str, Any],
+    seed: int,
+    rank: int,
+    basis: str = "trained",
+    relu: bool = False,
+    teacher: np.ndarray | None = None,
+) -> Tensors:
+    """Fit both layers.
+
+    Args:
+        rank: width of the bottleneck.
+        basis: "trained" starts at the discriminant directions and trains them; "pca" keeps the
+            principal components of the standardised features.
+        relu: read the ReLU of the features, as some of the study's heads do.
+    """
+    inputs, mean, std = loop.standardized(_read(train.features, relu))
+    rank = min(rank, inputs.shape[1])
+    torch.manual_seed(seed)
+    start = {"trained": _discriminants, "pca": _principal}[basis](inputs, train, rank)
+    down = nn.Parameter(start, requires_grad=basis == "trained")
+    up = nn.Linear(rank, train.classes)
+    model = nn.ParameterList([down, *up.parameters()])
+    loss = loop.toward(train.labels, teacher, training["temperature"])
+    loop.train(
+        model,
+        lambda rows: loss(up(inputs[rows] @ down.T), rows),
+        len(inputs),
+        training,
+        seed,
+        "lowrank",
+    )
+    weight, offset = loop.folded(down, torch.zeros(rank), mean, std)
+    upper = up.weight.detach().numpy()
+    bias = up.bias.detach().numpy() + upper @ offset
+    return {"down": weight, "up": upper, "bias": bias, "relu": np.array([relu])}
+
+
+def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+    """Features (n, dim) -> logits (n, classes)."""
+    return _read(features, head["relu"][0]) @ head["down"].T @ head["up"].T + head["bias"]
+
+
+def cost(head: Tensors, features: np.ndarray) -> Cost:
+    """rank * (dim + classes) MACs; the ReLU compares each feature."""
+    (rank, dim), classes = head["down"].shape, len(head["bias"])
+    other = 2 * classes + dim * int(head["relu"][0])
+    return costs.same_for_all(len(features), macs=rank * (dim + classes), other=other)
+
+
+def _read(features: np.ndarray, relu: bool) -> np.ndarray:
+    return np.maximum(features, 0) if relu else features
+
+
+def _principal(inputs: Tensor, train: Examples, rank: int) -> Tensor:
+    """The principal components of inputs (n, dim), (rank, dim), of unit variance."""
+    variances, components = torch.linalg.eigh(inputs.T @ inputs / len(inputs))
+    largest = components.T[-rank:].flip(0)
+    return largest / variances[-rank:].flip(0).clamp_min(1e-6).sqrt()[:, None]
+
+
+def _discriminants(inputs: Tensor, train: Examples, rank: int) -> Tensor:
+    """The directions (rank, dim) that part the class means best in the metric of the features.
+
+    Reduced-rank regression on the classes (Izenman, 1975), that is linear discriminant analysis;
+    past the number of classes, principal components follow.
+    """
+    labels = torch.from_numpy(train.labels)
+    sums = torch.zeros(train.classes, inputs.shape[1]).index_add_(0, labels, inputs)
+    counts = torch.bincount(labels, minlength=train.classes).clamp_min(1)[:, None]
+    covariance = inputs.T @ inputs / len(inputs) + 1e-3 * torch.eye(inputs.shape[1])
+    whitener = torch.linalg.inv(torch.linalg.cholesky(covariance))
+    means = (sums / counts.sqrt()) @ whitener.T
+    directions = torch.linalg.svd(means, full_matrices=False).Vh[:rank] @ whitener
+    if len(directions) < rank:
+        more = _principal(inputs, train, rank - len(directions))
+        directions = torch.cat([directions, more])
+    return directions

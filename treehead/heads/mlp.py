@@ -1,0 +1,61 @@
+"""One wide hidden layer on the features: costlier than the full head, and a teacher of others."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from treehead import cost as costs
+from treehead.artifacts import Tensors
+from treehead.cost import Cost
+from treehead.embeddings import Examples
+from treehead.heads import training as loop
+
+
+def fit(
+    train: Examples,
+    *,
+    training: dict[str, Any],
+    seed: int,
+    width: int,
+    dropout: float,
+    input_dropout: float,
+    label_smoothing: float,
+) -> Tensors:
+    """dim -> width -> classes with a ReLU, and dropout of the features and of the hidden layer."""
+    inputs, mean, std = loop.standardized(train.features)
+    torch.manual_seed(seed)
+    hidden = nn.Linear(inputs.shape[1], width)
+    output = nn.Linear(width, train.classes)
+    model = nn.Sequential(nn.Dropout(input_dropout), hidden, nn.ReLU(), nn.Dropout(dropout), output)
+    labels = torch.from_numpy(train.labels)
+    softened = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    loop.train(
+        model,
+        lambda rows: softened(model(inputs[rows]), labels[rows]),
+        len(inputs),
+        training,
+        seed,
+        "mlp",
+    )
+    weight, bias = loop.folded(hidden.weight, hidden.bias, mean, std)
+    return {
+        "hidden_weight": weight,
+        "hidden_bias": bias,
+        "weight": output.weight.detach().numpy(),
+        "bias": output.bias.detach().numpy(),
+    }
+
+
+def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+    """Features (n, dim) -> logits (n, classes)."""
+    hidden = np.maximum(features @ head["hidden_weight"].T + head["hidden_bias"], 0)
+    return hidden @ head["weight"].T + head["bias"]
+
+
+def cost(head: Tensors, features: np.ndarray) -> Cost:
+    """Two dense layers; a ReLU compares each hidden number."""
+    width, classes = len(head["hidden_bias"]), len(head["bias"])
+    macs = head["hidden_weight"].size + head["weight"].size
+    return costs.same_for_all(len(features), macs=macs, other=2 * width + 2 * classes)

@@ -1,0 +1,94 @@
+"""Non-negative weights on non-negative features: parts that add up, in one layer or in two.
+
+The study's ReLU weights died at their symmetric initialisation and its sigmoid weights drowned the
+logits; both are kept as options to show that. Softplus weights train.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from treehead import cost as costs
+from treehead.artifacts import Tensors
+from treehead.cost import Cost
+from treehead.embeddings import Examples
+from treehead.heads import training as loop
+
+_WEIGHTS = {"softplus": softplus, "relu": torch.relu, "sigmoid": torch.sigmoid}
+
+
+def fit(
+    train: Examples,
+    *,
+    training: dict[str, Any],
+    seed: int,
+    width: int | None = None,
+    weights: str = "softplus",
+) -> Tensors:
+    """Fit one layer dim -> classes, or two, dim -> width -> classes, without a ReLU between.
+
+    Args:
+        width: width of the middle; None for one layer.
+        weights: what makes a parameter a weight: "softplus", "relu" or "sigmoid".
+    """
+    raw = torch.from_numpy(np.maximum(train.features, 0))
+    deviation = raw.std(0)
+    alive = deviation > 1e-6 * deviation.max()
+    scale = torch.where(alive, 1 / deviation.clamp_min(1e-12), 0.0)
+    inputs = raw * scale
+    torch.manual_seed(seed)
+    sizes = [inputs.shape[1], *([width] if width else []), train.classes]
+    free = nn.ParameterList(_start(outputs, before, weights) for before, outputs in pairwise(sizes))
+    bias = nn.Parameter(torch.zeros(train.classes))
+    positive = _WEIGHTS[weights]
+    loss = loop.toward(train.labels, None, 1)
+
+    def logits(rows: Tensor) -> Tensor:
+        hidden = inputs[rows]
+        for weight in free:
+            hidden = hidden @ positive(weight).T
+        return hidden + bias
+
+    loop.train(
+        nn.ParameterList([*free, bias]),
+        lambda rows: loss(logits(rows), rows),
+        len(inputs),
+        training,
+        seed,
+        "nonnegative",
+    )
+    layers = [positive(weight).detach() for weight in free]
+    layers[0] = layers[0] * scale
+    named = {f"weight_{index}": layer.numpy() for index, layer in enumerate(layers)}
+    return {**named, "bias": bias.detach().numpy()}
+
+
+def _start(outputs: int, inputs: int, weights: str) -> Tensor:
+    """Parameters of small positive weights; of the study's symmetric ones for its own variants."""
+    if weights == "softplus":
+        return torch.randn(outputs, inputs) - 4
+    return nn.Linear(inputs, outputs).weight.detach()
+
+
+def _layers(head: Tensors) -> list[np.ndarray]:
+    return [head[name] for name in sorted(head) if name.startswith("weight")]
+
+
+def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+    """Features (n, dim) -> logits (n, classes)."""
+    hidden = np.maximum(features, 0)
+    for weight in _layers(head):
+        hidden = hidden @ weight.T
+    return hidden + head["bias"]
+
+
+def cost(head: Tensors, features: np.ndarray) -> Cost:
+    """Dense layers; a ReLU compares each feature."""
+    layers = _layers(head)
+    macs = sum(weight.size for weight in layers)
+    other = layers[0].shape[1] + 2 * len(head["bias"])
+    return costs.same_for_all(len(features), macs=macs, other=other)

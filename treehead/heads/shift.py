@@ -1,0 +1,94 @@
+"""The study's "shift": one layer for parents and children, on features that the parent scales.
+
+The shared layer gives the parents of the features, and the children of the features times their
+parent's vector: a child is a row of that layer, by its place among its siblings. Its
+cross-entropies are those of logits, where the study's were of probabilities.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from treehead import cost as costs
+from treehead.artifacts import Tensors
+from treehead.cost import Cost
+from treehead.embeddings import Examples
+from treehead.heads import training as loop
+from treehead.heads import tree as trees
+from treehead.heads.linear import Linear
+from treehead.heads.tree import Tree
+
+
+def fit(
+    train: Examples,
+    *,
+    parent_of: np.ndarray,
+    training: dict[str, Any],
+    seed: int,
+    tree: str = "clusters",
+    groups: int = 10,
+) -> Tensors:
+    """Fit the shared layer and the vectors; the arguments are those of `tree.fit`."""
+    parent_of = trees.partition(train, parent_of, tree, groups, training, seed)
+    place = _places(parent_of)
+    parents, places = int(parent_of.max()) + 1, int(place.max()) + 1
+    inputs, mean, std = loop.standardized(train.features)
+    torch.manual_seed(seed)
+    layer = nn.Linear(inputs.shape[1], max(parents, places))
+    vectors = nn.Parameter(torch.ones(parents, inputs.shape[1]))
+    parent = torch.from_numpy(parent_of[train.labels])
+    child = torch.from_numpy(place[train.labels])
+    empty = torch.arange(places) >= torch.bincount(torch.from_numpy(parent_of))[:, None]
+
+    def loss(rows: Tensor) -> Tensor:
+        x, p = inputs[rows], parent[rows]
+        children = layer(x * vectors[p])[:, :places].masked_fill(empty[p], -torch.inf)
+        return cross_entropy(layer(x)[:, :parents], p) + cross_entropy(children, child[rows])
+
+    model = nn.ParameterList([*layer.parameters(), vectors])
+    loop.train(model, loss, len(inputs), training, seed, "shift")
+    return {
+        "mean": mean.numpy(),
+        "inverse_std": (1 / std).numpy(),
+        "weight": layer.weight.detach().numpy(),
+        "bias": layer.bias.detach().numpy(),
+        "vectors": vectors.detach().numpy(),
+        "parent_of": parent_of.astype(np.uint16),
+    }
+
+
+def _places(parent_of: np.ndarray) -> np.ndarray:
+    """The place of each class among its siblings, (classes,)."""
+    return np.array([int((parent_of[:fine] == p).sum()) for fine, p in enumerate(parent_of)])
+
+
+def _tree(head: Tensors) -> Tree:
+    """The same function with a row of its own for each child, on standardised features."""
+    parent_of = head["parent_of"].astype(np.int64)
+    place, parents = _places(parent_of), len(head["vectors"])
+    parent = Linear(head["weight"][:parents], head["bias"][:parents])
+    child = Linear(head["weight"][place] * head["vectors"][parent_of], head["bias"][place])
+    return Tree(parent, child, parent_of, 1)
+
+
+def _standardized(head: Tensors, features: np.ndarray) -> np.ndarray:
+    return (features - head["mean"]) * head["inverse_std"]
+
+
+def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+    """Features (n, dim) -> logits (n, classes), -inf for classes that were not asked."""
+    tree, read = _tree(head), _standardized(head, features)
+    return tree.scores(read, tree.route(read, 1))
+
+
+def cost(head: Tensors, features: np.ndarray) -> Cost:
+    """dim products to standardise and to shift, and a row of dim for each parent and child."""
+    tree, dim = _tree(head), features.shape[1]
+    children = np.bincount(tree.parent_of)
+    routed = tree.route(_standardized(head, features), 1)
+    own = costs.routed_macs(dim, dim, children, routed) + 2 * dim
+    other = dim + 2 * len(children) + 2 * children[routed].sum(1)
+    return Cost(own, costs.worst_macs(dim, dim, children, 1) + 2 * dim, other)

@@ -1,0 +1,92 @@
+"""Sparse: each class keeps some of its weights. 100 classes of 68 weights are 6,800 MACs.
+
+Sparse multiplications are not cycles: each weight looks its feature up. A structured head keeps one
+weight of each group of features in a row (1:M sparsity), so that a place takes log2(M) bits and the
+loop over the groups is regular.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from treehead import cost as costs
+from treehead.artifacts import Tensors
+from treehead.cost import Cost
+from treehead.embeddings import Examples
+from treehead.heads import pruning
+from treehead.heads import training as loop
+
+
+def fit(
+    train: Examples,
+    *,
+    training: dict[str, Any],
+    seed: int,
+    kept: int,
+    structured: bool = False,
+    pruned: float = 0.8,
+    teacher: np.ndarray | None = None,
+) -> Tensors:
+    """Fit a full layer and prune it while it trains.
+
+    Args:
+        kept: weights of each class.
+        structured: keep one of each group of features; `kept` becomes the number of groups.
+        pruned: share of the steps after which the last weight goes.
+    """
+    inputs, mean, std = loop.standardized(train.features)
+    dim = inputs.shape[1]
+    torch.manual_seed(seed)
+    layer = nn.Linear(dim, train.classes)
+    nn.init.zeros_(layer.weight)
+    size = pruning.final_count(dim, kept, structured)
+    prune = pruning.Pruning(layer.weight, [size], structured, pruned)
+    loss = loop.toward(train.labels, teacher, training["temperature"])
+    loop.train(
+        layer,
+        lambda rows: loss(
+            nn.functional.linear(inputs[rows], layer.weight * prune.masks[0], layer.bias), rows
+        ),
+        len(inputs),
+        training,
+        seed,
+        "sparse",
+        prune,
+    )
+    return folded(layer.weight, prune.masks[0], layer.bias, mean, std)
+
+
+def folded(
+    weight: torch.Tensor,
+    mask: torch.Tensor,
+    bias: torch.Tensor,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+) -> Tensors:
+    """The kept weights on raw features (classes, kept), their mask (classes, dim), and the bias."""
+    raw, offset = loop.folded(weight * mask, bias, mean, std)
+    return {
+        "values": pruning.gathered(torch.from_numpy(raw), mask).numpy(),
+        "mask": mask.bool().numpy(),
+        "bias": offset,
+    }
+
+
+def dense(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The weight (classes, dim) of kept values (classes, kept) at the places of a mask."""
+    weight = np.zeros(mask.shape, np.float32)
+    weight[mask] = values.ravel()
+    return weight
+
+
+def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+    """Features (n, dim) -> logits (n, classes)."""
+    return features @ dense(head["values"], head["mask"]).T + head["bias"]
+
+
+def cost(head: Tensors, features: np.ndarray) -> Cost:
+    """A MAC and a look-up for each kept weight."""
+    macs, classes = head["values"].size, len(head["bias"])
+    return costs.same_for_all(len(features), macs=macs, other=macs + 2 * classes)
