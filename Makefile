@@ -1,13 +1,14 @@
-# make run: the demo from nothing to a table. make test, make lint, make bench, make report: what they say.
+# make run: the demo from nothing to a table. make compare, make test, make lint, make bench, make report: what they say.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= 2
 READY := $(VENV)/ready
 
-.PHONY: help run test lint bench report
+.PHONY: help run compare test lint bench report
 help:
 	@echo "make run     draw demo100, train and evaluate its hierarchical classifier, print the result"
+	@echo "make compare every head at every setting on demo100, as results/pareto.svg and a table"
 	@echo "make test    run all tests"
 	@echo "make lint    ruff, snakefmt and snakemake --lint"
 	@echo "make bench   embedding against eager PyTorch, and demo100 against a linear model"
@@ -38,6 +39,10 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/snakemake --cores $(CORES) --quiet all resources/datasets/demo100/train.parquet
 	$(BIN)/python -m benchmarks.pixels
+
+compare: $(READY)
+	$(BIN)/snakemake --cores $(CORES) --quiet rules host -- results/pareto.svg
+	$(BIN)/python -m treehead results/pareto.csv
 
 report: run
 	$(BIN)/snakemake --report report.zip

@@ -1,3 +1,5 @@
+import re
+
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -19,10 +21,12 @@ report: "workflow/report/workflow.rst"
 wildcard_constraints:
     parent="|".join(PARENTS),
     split="train|val|test",
+    head="|".join(map(re.escape, HEADS)),
 
 
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/backbone.smk"
+include: "workflow/rules/heads.smk"
 include: "workflow/rules/hierarchy.smk"
 include: "workflow/rules/figures.smk"
 

@@ -53,6 +53,21 @@ rule export_backbone:
         "../scripts/export_backbone.py"
 
 
+rule count_backbone:
+    """What the backbone costs, for those who compare heads."""
+    input:
+        code=code("count_backbone"),
+    output:
+        "<results>/backbone/cost.json",
+    log:
+        "<results>/logs/count_backbone.log",
+    threads: 1
+    params:
+        export=stages.export(config),
+    script:
+        "../scripts/count_backbone.py"
+
+
 rule embed:
     """Every image of a split once per view through the frozen backbone."""
     input:

@@ -1,7 +1,7 @@
 # In: the merged config. Out: the checked config, its taxonomy, and the names that rules share.
 from snakemake.exceptions import WorkflowError
 
-from treehead import provenance, settings, stages, taxonomy
+from treehead import provenance, settings, stages, sweeps, taxonomy
 from treehead.artifacts import InputError
 
 try:
@@ -10,10 +10,17 @@ try:
         config["taxonomy"], config["dataset"]["name"], config["dataset"]["classes"]
     )
     LOCAL_FILES = stages.local_files(config)
+    HEADS = sweeps.expand(config["heads"])
+    sweeps.check_baselines(HEADS, config["comparison"]["baselines"])
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-PARENTS = [str(parent) for parent in range(len(TAXONOMY.classes))]
+PARENTS = [
+    str(parent)
+    for parent in range(len(TAXONOMY.classes) if TAXONOMY else taxonomy.groups(config["taxonomy"]))
+]
+# The taxonomy as an input of jobs that can't have it as a setting, since it is learned.
+LEARNED = [] if TAXONOMY else ["<results>/taxonomy.json"]
 DATASET = f"resources/datasets/{config['dataset']['name']}"
 WEIGHTS = "resources/weights/{architecture}-{digest}".format(
     architecture=config["backbone"]["architecture"],
@@ -21,7 +28,21 @@ WEIGHTS = "resources/weights/{architecture}-{digest}".format(
 )
 
 
-def code(rule):
-    """A rule's script and the treehead modules that it reaches: when one changes, the rule is invalid."""
+def code(rule, *heads):
+    """A rule's script and the treehead modules that it reaches: when one changes, the rule is invalid.
+
+    The modules of `heads` are those that the script loads by name.
+    """
     script = f"workflow/scripts/{rule}.py"
-    return [script, *provenance.reached_modules(script)]
+    modules = sorted({f"treehead.heads.{HEADS[head].module}" for head in heads})
+    return [script, *provenance.reached_modules(script, *modules)]
+
+
+def teacher(head):
+    """The name of a head's teacher, in a list; an empty one if it has none."""
+    return [HEADS[head].settings["teacher"]] if "teacher" in HEADS[head].settings else []
+
+
+def reads_taxonomy(head):
+    """Whether a head is fitted to the taxonomy of the configuration."""
+    return "parent_of" in sweeps.arguments(HEADS[head].module)

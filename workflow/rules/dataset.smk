@@ -40,6 +40,7 @@ rule build_taxonomy:
     """The partition of the classes into parents, compared with the labels of the train images."""
     input:
         train=f"{DATASET}/train.parquet",
+        learned=branch(TAXONOMY is None, then="<results>/hierarchy10/taxonomy.json", otherwise=[]),
         code=code("build_taxonomy"),
     output:
         "<results>/taxonomy.json",
@@ -47,7 +48,7 @@ rule build_taxonomy:
         "<results>/logs/build_taxonomy.log",
     threads: 1
     params:
-        taxonomy={"setting": config["taxonomy"], "content": TAXONOMY._asdict()},
+        taxonomy={"setting": config["taxonomy"], "content": TAXONOMY and TAXONOMY._asdict()},
     script:
         "../scripts/build_taxonomy.py"
 

@@ -1,5 +1,11 @@
 # In: the data set, the history, predictions and metrics. Out: what people look at, with captions.
-FIGURES = ["contact_sheet.png", "confusion.png", "parents.html"]
+FIGURES = [
+    "contact_sheet.png",
+    "confusion.png",
+    "parents.html",
+    "dendrogram.png",
+    "cluster_confusion.png",
+]
 if config["finetune"]["epochs"] > 0:
     FIGURES.append("history.png")
 
@@ -86,3 +92,33 @@ rule tabulate_parents:
     threads: 1
     script:
         "../scripts/tabulate_parents.py"
+
+
+rule draw_clusters:
+    """The learned clusters: a dendrogram of confusions on train, and of what the parent makes of them."""
+    input:
+        embeddings="<results>/embeddings/train.safetensors",
+        linear="<results>/heads/linear/head.safetensors",
+        taxonomy="<results>/hierarchy10/taxonomy.json",
+        predictions="<results>/hierarchy10/predictions.parquet",
+        code=code("draw_clusters"),
+    output:
+        dendrogram=report(
+            "<results>/figures/dendrogram.png",
+            caption="../report/dendrogram.rst",
+            category="Results",
+            labels={"figure": "dendrogram of the learned clusters"},
+        ),
+        confusion=report(
+            "<results>/figures/cluster_confusion.png",
+            caption="../report/cluster_confusion.rst",
+            category="Results",
+            labels={"figure": "confusion between learned clusters"},
+        ),
+    log:
+        "<results>/logs/draw_clusters.log",
+    threads: 1
+    params:
+        clusters={**stages.clusters(config), **stages.picture(config)},
+    script:
+        "../scripts/draw_clusters.py"

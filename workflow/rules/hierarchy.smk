@@ -1,24 +1,9 @@
 # In: embeddings and the taxonomy. Out: the parent, its children, their reduced tensors, the metrics.
-rule fit_linear:
-    """The full head on the same features, which the tree is compared with."""
-    input:
-        embeddings="<results>/embeddings/train.safetensors",
-        code=code("fit_linear"),
-    output:
-        "<results>/heads/linear/head.safetensors",
-    log:
-        "<results>/logs/fit_linear.log",
-    threads: config["threads"]["heads"]
-    params:
-        linear=stages.linear(config),
-    script:
-        "../scripts/fit_linear.py"
-
-
 rule train_parent:
     """The upper level: features to parents, for the parents alone or for their children too."""
     input:
         embeddings="<results>/embeddings/train.safetensors",
+        taxonomy=LEARNED,
         code=code("train_parent"),
     output:
         "<results>/hierarchy100/parent.safetensors",
@@ -40,6 +25,7 @@ rule train_child:
             then="<results>/hierarchy100/parent.safetensors",
             otherwise=[],
         ),
+        taxonomy=LEARNED,
         code=code("train_child"),
     output:
         "<results>/hierarchy100/children/{parent}.safetensors",
@@ -94,6 +80,57 @@ rule evaluate_hierarchy:
         evaluation=stages.evaluation(config),
     script:
         "../scripts/evaluate_hierarchy.py"
+
+
+rule learn_clusters:
+    """Balanced clusters of the classes that the full head confuses on the train images."""
+    input:
+        embeddings="<results>/embeddings/train.safetensors",
+        linear="<results>/heads/linear/head.safetensors",
+        code=code("learn_clusters"),
+    output:
+        "<results>/hierarchy10/taxonomy.json",
+    log:
+        "<results>/logs/learn_clusters.log",
+    threads: 1
+    params:
+        clusters=stages.clusters(config),
+    script:
+        "../scripts/learn_clusters.py"
+
+
+rule train_cluster_parent:
+    """The parent layer of the learned clusters, alone."""
+    input:
+        embeddings="<results>/embeddings/train.safetensors",
+        taxonomy=["<results>/hierarchy10/taxonomy.json"],
+        code=code("train_parent"),
+    output:
+        "<results>/hierarchy10/parent.safetensors",
+    log:
+        "<results>/logs/train_cluster_parent.log",
+    threads: config["threads"]["heads"]
+    params:
+        parent=stages.cluster_parent(config),
+    script:
+        "../scripts/train_parent.py"
+
+
+rule evaluate_cluster_parent:
+    """How often the parent layer finds the learned cluster of a test image."""
+    input:
+        test="<results>/embeddings/test.safetensors",
+        taxonomy="<results>/hierarchy10/taxonomy.json",
+        parent="<results>/hierarchy10/parent.safetensors",
+        code=code("evaluate_cluster_parent"),
+    output:
+        metrics="<results>/hierarchy10/metrics.json",
+        predictions="<results>/hierarchy10/predictions.parquet",
+    log:
+        "<results>/logs/evaluate_cluster_parent.log",
+    threads: 1
+    script:
+        "../scripts/evaluate_cluster_parent.py"
 
 
 rule evaluate_checkpoint:

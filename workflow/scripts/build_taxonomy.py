@@ -3,8 +3,9 @@
 from treehead import console, dataset, taxonomy
 
 with console.job(snakemake.log[0]):
-    tree = taxonomy.Taxonomy(**snakemake.params.taxonomy["content"])
-    if snakemake.params.taxonomy["setting"] == "superclass":
+    setting, content = (snakemake.params.taxonomy[key] for key in ("setting", "content"))
+    tree = taxonomy.Taxonomy(**content) if content else taxonomy.read(snakemake.input.learned)
+    if setting == "superclass":
         fine, coarse = dataset.labels(snakemake.input.train)
         taxonomy.check_labels(tree, fine, coarse, snakemake.input.train)
     tree.write(snakemake.output[0])

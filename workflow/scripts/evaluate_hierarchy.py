@@ -3,7 +3,7 @@
 import pandas
 import torch
 
-from treehead import artifacts, console, embeddings, hierarchy, reduction, taxonomy
+from treehead import artifacts, console, embeddings, fitting, hierarchy, reduction, seeds, taxonomy
 from treehead.heads.linear import Linear
 
 settings = snakemake.params.evaluation
@@ -18,7 +18,8 @@ with console.job(snakemake.log[0]):
         ],
         child_input=settings["child_input"],
     )
-    flat = Linear(**artifacts.read_tensors(snakemake.input.linear))
+    fitted = artifacts.read_tensors(snakemake.input.linear)
+    flat = fitting.linear(seeds.of_seed(fitted, settings["flat_seed"]))
     val = embeddings.read(snakemake.input.val)
     test = embeddings.read(snakemake.input.test)
     chosen_by, _ = hierarchy.evaluate(tree, flat, val, settings["top_k"])

@@ -1,10 +1,12 @@
 """Train the child head of one parent."""
 
-from treehead import artifacts, console, embeddings
+from treehead import artifacts, console, embeddings, taxonomy
 from treehead.heads import children
 
-settings = snakemake.params.child
 with console.job(snakemake.log[0]):
+    settings = taxonomy.complete(
+        snakemake.params.child, snakemake.input.taxonomy, int(snakemake.wildcards.parent)
+    )
     features, labels = embeddings.read(snakemake.input.embeddings).among(settings["classes"])
     parent = artifacts.read_tensors(snakemake.input.parent) if snakemake.input.parent else None
     x = children.inputs(features, parent)

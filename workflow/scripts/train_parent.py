@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from treehead import artifacts, console, embeddings
+from treehead import artifacts, console, embeddings, taxonomy
 from treehead.heads import parent
 
-settings = snakemake.params.parent
 with console.job(snakemake.log[0]):
+    settings = taxonomy.complete(snakemake.params.parent, snakemake.input.taxonomy)
     torch.set_num_threads(settings["threads"])
     features, fine = embeddings.read(snakemake.input.embeddings).flat()
     head = parent.fit(features, fine, np.array(settings["parent_of"]), settings, settings["seed"])

@@ -1,0 +1,19 @@
+"""Draw the learned clusters."""
+
+import pandas
+
+from treehead import artifacts, clusters, console, embeddings, figures, fitting, seeds, taxonomy
+
+settings = snakemake.params.clusters
+with console.job(snakemake.log[0]):
+    tree = taxonomy.read(snakemake.input.taxonomy)
+    features, fine = embeddings.read(snakemake.input.embeddings).flat()
+    fitted = artifacts.read_tensors(snakemake.input.linear)
+    logits = fitting.predict("linear", seeds.of_seed(fitted, settings["flat_seed"]), features)
+    alike = clusters.similarity(clusters.confusion(logits, fine))
+    drawn = figures.dendrogram(alike, tree, settings["title"])
+    figures.save(drawn, snakemake.output.dendrogram)
+    table = pandas.read_parquet(snakemake.input.predictions)
+    predicted, parent = table["predicted"].to_numpy(), table["parent"].to_numpy()
+    drawn = figures.group_confusion(predicted, parent, tree, settings["title"])
+    figures.save(drawn, snakemake.output.confusion)

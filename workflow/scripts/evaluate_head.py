@@ -1,0 +1,20 @@
+"""Measure a head on test and on val, from its packed files."""
+
+import numpy as np
+import pandas
+
+from treehead import artifacts, console, embeddings, evaluation, packing, taxonomy
+
+with console.job(snakemake.log[0]):
+    settings = taxonomy.complete(snakemake.params.evaluation, snakemake.input.taxonomy)
+    files = {packing.precision_and_seed(path): path for path in snakemake.input.packed}
+    val = embeddings.read(snakemake.input.val)
+    test = embeddings.read(snakemake.input.test)
+    report, predictions = evaluation.evaluate(
+        settings["module"], files, np.array(settings["parent_of"]), val, test
+    )
+    about = {key: settings[key] for key in ("head", "module", "setting")}
+    table = pandas.DataFrame({"fine": test.fine, **predictions})
+    with artifacts.replacing(snakemake.output.predictions) as temporary:
+        table.to_parquet(temporary, index=False)
+    artifacts.write_json(snakemake.output.metrics, {**about, "n_test": len(test.fine), **report})

@@ -1,0 +1,13 @@
+"""Learn clusters of the classes from what the full head confuses."""
+
+from treehead import artifacts, clusters, console, embeddings, fitting, seeds, taxonomy
+
+settings = snakemake.params.clusters
+with console.job(snakemake.log[0]):
+    features, fine = embeddings.read(snakemake.input.embeddings).flat()
+    fitted = artifacts.read_tensors(snakemake.input.linear)
+    head = seeds.of_seed(fitted, settings["flat_seed"])
+    confused = clusters.confusion(fitting.predict("linear", head, features), fine)
+    alike = clusters.similarity(confused)
+    cluster_of = clusters.balanced(alike, settings["groups"], settings["seed"])
+    taxonomy.from_clusters(cluster_of, settings["names"]).write(snakemake.output[0])

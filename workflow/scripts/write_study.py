@@ -1,0 +1,14 @@
+"""Write the study's numbers beside ours."""
+
+import pandas
+
+from treehead import artifacts, console, study
+
+with console.job(snakemake.log[0]):
+    page = study.page(
+        pandas.read_csv(snakemake.input.table),
+        pandas.read_csv(snakemake.input.study),
+        pandas.read_csv(snakemake.input.defects),
+        snakemake.params.dataset["title"],
+    )
+    artifacts.write_text(snakemake.output[0], page)
