@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 from torchvision.transforms import v2
 
-from treehead import backbones
+from treehead import backbones, counting
 from treehead.backbones import Backbone
 
 ROOT = Path(__file__).parents[1]
@@ -106,3 +106,13 @@ def test_the_normalisation_is_not_part_of_the_weights():
     """So weights of another data set's normalisation still fit."""
     backbone = Backbone(nn.Linear(2, 2), 2, 32, MEAN, STD)
     assert set(backbone.state_dict()) == {"network.weight", "network.bias"}
+
+
+def test_the_cost_of_a_backbone_is_counted_layer_by_layer():
+    """A convolution of 3 to 4 channels, 3 x 3, on 8 x 8 places, and a dense layer behind it."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
+    backbone = Backbone(layers, 5, 8, MEAN, STD)
+    assert counting.macs(backbone, 8) == 3 * 4 * 9 * 64 + 4 * 5
+    assert counting.parameters(backbone) == 3 * 4 * 9 + 4 + 4 * 5 + 5

@@ -53,6 +53,22 @@ def failed(project: Project, target: str) -> CompletedProcess[str]:
             r"Config: finetune\.epochs is 'ten'; it must be of type integer\.",
         ),
         (
+            {"heads.lowrank.rank": ["ten"]},
+            r"heads\.lowrank\.rank is 'ten'; it must be of type int\.",
+        ),
+        (
+            {"heads.lowrank.rnk": [10]},
+            r"heads\.lowrank\.rnk is no setting of lowrank; it has rank, .*",
+        ),
+        (
+            {"heads.liner": {}},
+            r"heads\.liner: there is no head liner; heads are .*linear.*",
+        ),
+        (
+            {"heads.linear-distilled": None},
+            r"comparison\.baselines names linear-distilled, but there is no such head; .*",
+        ),
+        (
             {"dataset.val_fraction": 0.9},
             r"Config: dataset\.val_fraction is 0\.9; it must be at most 0\.5\.",
         ),
@@ -66,7 +82,7 @@ def failed(project: Project, target: str) -> CompletedProcess[str]:
         ),
         (
             {"taxonomy": "nowhere.json"},
-            r"Config: the file nowhere\.json of taxonomy does not exist; give superclass or .*",
+            r"Config: the file nowhere\.json of taxonomy does not exist; give superclass, .*",
         ),
         (
             {"backbone.weights": "nowhere.pt"},

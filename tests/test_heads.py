@@ -12,9 +12,16 @@ from sklearn.linear_model import LogisticRegression
 from torch.utils.flop_counter import FlopCounterMode
 
 from treehead.artifacts import InputError
+from treehead.embeddings import Examples
 from treehead.heads import children, linear, parent, training
 
-SCHEDULE = {"epochs": 12, "batch_size": 32, "learning_rate": 0.03, "weight_decay": 0.0}
+SCHEDULE = {
+    "epochs": 12,
+    "batch_size": 32,
+    "learning_rate": 0.03,
+    "weight_decay": 0.0,
+    "temperature": 1.0,
+}
 PARENT_OF = np.array([0, 1, 0, 1, 2, 2])
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,6 +152,12 @@ def test_inputs_with_nan_end_in_an_error_and_no_head():
         children.fit(x, labels, 3, 0.01)
 
 
+def full(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> linear.Linear:
+    """The full head, fitted to labels."""
+    examples = Examples(features, labels, classes)
+    return linear.Linear(**linear.fit(examples, training=SCHEDULE, seed=seed))
+
+
 def right(head: linear.Linear, features: np.ndarray, labels: np.ndarray) -> float:
     return float((head.logits(features).argmax(1) == labels).mean())
 
@@ -152,7 +165,7 @@ def right(head: linear.Linear, features: np.ndarray, labels: np.ndarray) -> floa
 def test_the_linear_head_learns_what_softmax_regression_learns():
     features, labels = blobs(6, 1200)
     train, test = slice(0, 600), slice(600, None)
-    head = linear.fit(features[train], labels[train], 6, SCHEDULE, 0)
+    head = full(features[train], labels[train], 6, 0)
     expected = scikit(features[train], labels[train], 1e3)
     reference = right(linear.Linear(**expected), features[test], labels[test])
     assert reference > 0.8
@@ -181,7 +194,7 @@ def test_folding_makes_a_layer_on_standardised_features_one_on_raw_features():
     np.testing.assert_allclose(inputs.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(inputs.std(0), 1, atol=1e-3)
     layer = torch.nn.Linear(8, 4)
-    raw = linear.Linear(*training.folded(layer, mean, std)).logits(features)
+    raw = linear.Linear(*training.folded(layer.weight, layer.bias, mean, std)).logits(features)
     np.testing.assert_allclose(raw, layer(inputs).detach(), atol=1e-3)
 
 
@@ -199,9 +212,9 @@ def test_a_feature_that_never_varied_has_no_say_in_a_trained_head(objective: str
 
 def fitted(kind: str, seed: int) -> linear.Linear:
     features, fine = blobs(6, 90)
-    own = {**SCHEDULE, "epochs": 2, "child_weight": 1.5}
     if kind == "linear":
-        return linear.fit(features, fine, 6, own, seed)
+        return full(features, fine, 6, seed)
+    own = {**SCHEDULE, "epochs": 2, "child_weight": 1.5}
     return parent.fit(features, fine, PARENT_OF, {**own, "objective": kind}, seed)
 
 
@@ -245,9 +258,7 @@ def test_the_joint_loss_is_parent_plus_weight_times_fine(monkeypatch: pytest.Mon
     """Softmax once: the cross-entropies are those of the raw logits."""
     seen = {}
     monkeypatch.setattr(
-        training,
-        "train",
-        lambda model, loss, inputs, *_: seen.update(model=model, loss=loss, inputs=inputs),
+        training, "train", lambda model, loss, *_: seen.update(model=model, loss=loss)
     )
     features, fine = blobs(6, 40)
     parent.fit(features, fine, PARENT_OF, {"objective": "joint", "child_weight": 2.5}, 0)
@@ -255,11 +266,11 @@ def test_the_joint_loss_is_parent_plus_weight_times_fine(monkeypatch: pytest.Mon
         {"weight": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
         for layer in seen["model"]
     )
-    x, rows = seen["inputs"].numpy(), np.arange(40)
+    x, rows = training.standardized(features)[0].numpy(), np.arange(40)
     of_parents = -log_probabilities(x, upper)[rows, PARENT_OF[fine]].mean()
     relu = np.maximum(x @ upper["weight"].T + upper["bias"], 0)
     of_classes = -log_probabilities(relu, lower)[rows, fine].mean()
-    loss = seen["loss"](seen["inputs"], torch.from_numpy(fine)).item()
+    loss = seen["loss"](torch.from_numpy(rows)).item()
     assert loss == pytest.approx(of_parents + 2.5 * of_classes, rel=1e-4)
     trained = sum(parameter.numel() for parameter in seen["model"].parameters())
     assert trained == 8 * 3 + 3 + 3 * 6 + 6, "and all that is learned is in the module tree"
@@ -268,14 +279,13 @@ def test_the_joint_loss_is_parent_plus_weight_times_fine(monkeypatch: pytest.Mon
 def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own():
     seen: list[list[int]] = []
 
-    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        assert torch.equal(x[:, 0].long(), y), "features and labels stay together"
-        seen.append(y.tolist())
-        return layer(x).mean()
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        seen.append(rows.tolist())
+        return layer(torch.ones(len(rows), 1)).mean()
 
-    layer, ids = torch.nn.Linear(1, 1), torch.arange(70)
+    layer = torch.nn.Linear(1, 1)
     own = {**SCHEDULE, "epochs": 3, "learning_rate": 1e-3}
-    training.train(layer, loss, ids[:, None].float(), ids, own, 0, "head")
+    training.train(layer, loss, 70, own, 0, "head")
     assert [len(batch) for batch in seen] == [32, 32, 6] * 3
     orders = [list(chain(*seen[3 * epoch : 3 * epoch + 3])) for epoch in range(3)]
     assert all(sorted(order) == list(range(70)) for order in orders)
@@ -285,9 +295,29 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own():
 def test_a_loss_of_nan_names_the_epoch_and_the_step():
     layer, calls = torch.nn.Linear(1, 1), []
 
-    def loss(x: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        calls.append(len(x))
-        return layer(x).mean() * (float("nan") if len(calls) == 5 else 1)
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        calls.append(len(rows))
+        value = layer(torch.ones(len(rows), 1)).mean()
+        return value * (float("nan") if len(calls) == 5 else 1)
 
     with pytest.raises(InputError, match="of the parent layer became nan in epoch 2, step 2"):
-        training.train(layer, loss, torch.ones(70, 1), torch.zeros(70), SCHEDULE, 0, "parent layer")
+        training.train(layer, loss, 70, SCHEDULE, 0, "parent layer")
+
+
+def test_a_loss_is_the_cross_entropy_of_logits():
+    """Softmax is taken once, and a sure teacher is as good as labels."""
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 6, 20), torch.from_numpy(rng.normal(size=(20, 6)))
+    rows = torch.arange(20)
+    expected = -torch.log_softmax(logits, 1)[rows, torch.from_numpy(labels)].mean()
+    assert training.toward(labels, None, 2)(logits, rows).item() == pytest.approx(expected.item())
+    sure = (100 * np.eye(6)[labels]).astype(np.float64)
+    taught = training.toward(labels, sure, 1)(logits, rows).item()
+    assert taught == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_teacher_is_matched_when_its_logits_are():
+    teacher = np.random.default_rng(0).normal(size=(20, 6))
+    loss = training.toward(np.zeros(20, np.int64), teacher, 2)
+    assert loss(torch.from_numpy(teacher), torch.arange(20)).item() == pytest.approx(0, abs=1e-6)
+    assert loss(torch.from_numpy(-teacher), torch.arange(20)).item() > 0.1

@@ -23,7 +23,7 @@ EVALUATED = {"evaluate_hierarchy": 1}
 REDUCED = {"reduce_child": 20, **EVALUATED}
 CHILDREN = {"train_child": 20, **REDUCED}
 PARENT = {"train_parent": 1, **CHILDREN}
-HEADS = {"fit_linear": 1, **PARENT}
+HEADS = {"fit_head": 1, **PARENT}
 EMBEDDED = {"embed": 3, **HEADS}
 EXPORTED = {"export_backbone": 1, **EMBEDDED}
 FINETUNED = {"finetune_backbone": 1, **EXPORTED}
@@ -48,7 +48,9 @@ def test_files_that_are_only_touched_run_nothing(project: Project, touched: str)
     [
         ({"child.l2": 0.01}, CHILDREN),
         ({"parent.top_k": [2]}, EVALUATED),
-        ({"heads.linear.epochs": 3}, {"fit_linear": 1, **EVALUATED}),
+        ({"training.epochs": 3}, {"fit_head": 1, **EVALUATED}),
+        ({"heads.linear.training": {"epochs": 3}}, {"fit_head": 1, **EVALUATED}),
+        ({"seeds": [0]}, {"fit_head": 1, **EVALUATED}),
         ({"threads.heads": 2}, HEADS),
         ({"embed.views": ["identity"]}, {**HEADS, "embed": 1}),
         ({"embed.device": "cpu"}, EMBEDDED),
@@ -72,9 +74,9 @@ def test_a_setting_invalidates_its_stage_and_what_depends_on_it(
     [
         ("parent.learning_rate", "parent.weight_decay", PARENT),
         (
-            "heads.linear.learning_rate",
-            "heads.linear.weight_decay",
-            {"fit_linear": 1, **EVALUATED},
+            "training.learning_rate",
+            "training.weight_decay",
+            {"fit_head": 1, **EVALUATED},
         ),
         ("dataset.mean", "dataset.std", FINETUNED),
         ("dataset.train_per_class", "dataset.test_per_class", DRAWN),
@@ -301,18 +303,34 @@ def test_nothing_is_fitted_to_what_comes_from_test_images(every_job: list[Job]):
 
 
 def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(every_job: list[Job]):
-    """Compared with what Python loads for each script, once that is all that it may ever import."""
-    listed = defaultdict(set)
+    """Compared with what Python loads for each script, once that is all that it may ever import.
+
+    A head's jobs list its own module beside them, which the script loads by its name.
+    """
+    listed, scripts = defaultdict(set), set()
     for job in every_job:
-        listed[job.rule] |= {file for file in job.input if file.startswith("treehead/")}
-    del listed["all"]
-    scripts = sorted((ROOT / "workflow/scripts").glob("*.py"))
-    assert set(listed) == {script.stem for script in scripts}
-    command = [sys.executable, "-c", LOADED, *map(str, scripts)]
+        own = [file for file in job.input if file.startswith("workflow/scripts/")]
+        scripts |= set(own)
+        for script in own:
+            listed[script] |= {file for file in job.input if file.startswith("treehead/")}
+    expected = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("workflow/scripts/*.py")}
+    assert scripts == expected
+    heads = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("treehead/heads/*.py")]
+    command = [sys.executable, "-c", LOADED, *sorted(scripts), *heads]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = json.loads(done.stdout)
+    loaded = {path: with_code(modules) for path, modules in json.loads(done.stdout).items()}
     for script in scripts:
-        assert with_code(listed[script.stem]) == with_code(loaded[str(script)]), script.name
+        found = with_code(listed[script])
+        assert loaded[script] <= found, script
+        if not script.endswith(("fit_head.py", "evaluate_head.py")):
+            assert found == loaded[script], script
+    for job in every_job:
+        if job.rule in ("fit_head", "evaluate_head"):
+            own = {file for file in job.input if file.startswith("treehead/heads/")}
+            modules = set().union(*({path} | loaded[path] for path in own & set(heads)))
+            assert with_code({f for f in job.input if f.startswith("treehead/")}) <= (
+                loaded[f"workflow/scripts/{job.rule}.py"] | modules
+            )
 
 
 # Runs the import statements of each script in a Python without any module of ours, then those that

@@ -90,3 +90,69 @@ def test_confusion_counts_truth_in_rows_and_prediction_in_columns(answer):
 def test_an_asymmetric_confusion_is_not_transposed():
     counts = metrics.confusion(np.array([2, 2, 1]), np.array([0, 0, 1]), 3)
     assert counts.tolist() == [[0, 0, 2], [0, 1, 0], [0, 0, 0]]
+
+
+def right_answers(n: int) -> np.ndarray:
+    """Shares over seeds of right answers for each image, (n,)."""
+    return np.random.default_rng(n).integers(0, 6, n) / 5
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100, 2000])
+def test_the_bootstrap_interval_contains_the_mean(n: int):
+    values = right_answers(n)
+    low, high = metrics.bootstrap_interval(values, seed=0)
+    assert values.min() <= low <= values.mean() <= high <= values.max()
+
+
+def test_the_same_seed_draws_the_same_images():
+    values = right_answers(100)
+    intervals = [metrics.bootstrap_interval(values, seed) for seed in (3, 3, 4)]
+    assert intervals[0] == intervals[1] != intervals[2]
+
+
+@pytest.mark.parametrize("n", [200, 2000])
+def test_the_bootstrap_interval_of_many_images_is_nearly_the_normal_one(n: int):
+    values = right_answers(n)
+    low, high = metrics.bootstrap_interval(values, seed=0)
+    half = 1.96 * values.std() / n**0.5
+    assert low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_four_times_the_images_halve_the_bootstrap_interval():
+    values = right_answers(300)
+    few, many = (metrics.bootstrap_interval(np.tile(values, times), 0) for times in (1, 4))
+    assert many[1] - many[0] == pytest.approx((few[1] - few[0]) / 2, rel=0.1)
+
+
+@given(st.integers(0, 40), st.integers(1, 5), st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_calibration_error_is_the_mean_gap_of_confidence_and_accuracy_over_bins(
+    n: int, classes: int, bins: int, seed: int
+):
+    rng = np.random.default_rng(seed)
+    logits, label = 2 * rng.normal(size=(n, classes)), rng.integers(0, classes, n)
+    logits[:, 1:][rng.random((n, classes - 1)) < 0.2] = -np.inf
+    members = [[] for _ in range(bins)]
+    for row, truth in zip(logits, label, strict=True):
+        share = np.exp(row) / np.exp(row).sum()
+        confidence, right = share.max(), share.argmax() == truth
+        members[min(int(confidence * bins), bins - 1)].append((confidence, right))
+    gaps = [len(some) / n * abs(np.subtract(*np.mean(some, axis=0))) for some in members if some]
+    assert metrics.calibration_error(logits, label, bins) == pytest.approx(sum(gaps), abs=1e-12)
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_a_head_that_is_right_as_often_as_it_says_is_perfectly_calibrated(right, wrong):
+    """Of two classes: it says `share` of the first, which is true for just that share."""
+    right, wrong = max(right, wrong), min(right, wrong)
+    share = right / (right + wrong)
+    logits = np.tile(np.log([share, 1 - share]), (right + wrong, 1))
+    label = np.array([0] * right + [1] * wrong)
+    assert metrics.calibration_error(logits, label) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_head_that_is_sure_and_wrong_is_not_calibrated_at_all():
+    logits = np.array([[0, -np.inf], [0, -np.inf], [-np.inf, 0], [-np.inf, 0]])
+    assert metrics.calibration_error(logits, np.array([1, 1, 0, 0])) == 1
+    assert metrics.calibration_error(logits, np.array([0, 1, 0, 1])) == 0.5
+    assert metrics.calibration_error(logits, np.array([0, 0, 1, 1])) == 0

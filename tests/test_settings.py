@@ -30,6 +30,8 @@ def keys(mapping: dict, prefix: str = "") -> Iterator[str]:
 
 
 def schema_keys(node: dict, prefix: str = "") -> Iterator[str]:
+    if "$ref" in node:
+        node = loaded(SCHEMA)["$defs"][node["$ref"].removeprefix("#/$defs/")]
     for key, value in node.get("properties", {}).items():
         yield f"{prefix}{key}"
         yield from schema_keys(value, f"{prefix}{key}.")
@@ -65,7 +67,8 @@ def test_the_configs_of_the_brief_are_shipped():
 
 
 def test_the_default_has_every_key_of_the_schema_and_no_other(config: dict):
-    assert set(keys(config)) == set(schema_keys(loaded(SCHEMA)))
+    """What an entry of heads may hold, its module says."""
+    assert set(keys(config | {"heads": None})) == set(schema_keys(loaded(SCHEMA)))
 
 
 def test_no_mapping_of_the_schema_lets_a_typo_pass():
@@ -76,14 +79,22 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
             for value in node.values():
                 yield from mappings(value)
 
-    for mapping in mappings(loaded(SCHEMA)):
+    schema = loaded(SCHEMA)
+    del schema["properties"]["heads"]
+    schema["required"].remove("heads")
+    for mapping in mappings(schema):
         assert mapping["additionalProperties"] is False
-        assert set(mapping["required"]) == set(mapping["properties"])
+        if mapping is not schema["$defs"]["training"]:
+            assert set(mapping["required"]) == set(mapping["properties"])
+    shared = schema["properties"]["training"]["required"]
+    assert set(shared) == set(schema["$defs"]["training"]["properties"])
 
 
 def explained() -> set[str]:
     """The keys of the manual's tables; in `a.b`, `.c` the second stands for a.c."""
-    found = {"taxonomy"} if "`taxonomy: " in README.read_text(encoding="utf-8") else set()
+    sections = {"taxonomy": "`taxonomy: ", "heads": "## heads"}
+    text = README.read_text(encoding="utf-8")
+    found = {key for key, sign in sections.items() if sign in text}
     for row in README.read_text(encoding="utf-8").splitlines():
         if row.startswith("| `"):
             first, *others = re.findall("`([^`]+)`", row.split("|")[1])
@@ -93,7 +104,7 @@ def explained() -> set[str]:
 
 @pytest.mark.skipif(not README.is_file(), reason="config/README.md is not written yet")
 def test_the_manual_explains_every_key_and_no_other(config: dict):
-    every = set(keys(config))
+    every = set(keys(config | {"heads": None}))
     mappings = {key for key in every if any(other.startswith(f"{key}.") for other in every)}
     assert explained() == every - mappings
 
@@ -106,7 +117,13 @@ def test_the_manual_explains_every_key_and_no_other(config: dict):
         ("finetune.learning_rte", 1, "finetune.learning_rte is no key; did you mean learning_rate"),
         ("finetune.augment.rotate", 5, "finetune.augment.rotate is no key; did you mean rotation"),
         ("backbone.resnet9.widht", 1, "backbone.resnet9.widht is no key; did you mean width"),
-        ("heads.liner", {}, "heads.liner is no key; did you mean linear"),
+        ("seeds", [], "seeds"),
+        ("precisions", ["int9"], "precisions.0 is 'int9'; it must be one of float32, int8"),
+        ("comparison.baselines", ["mlp"], "comparison.baselines"),
+        ("training.epochs", 0, "training.epochs is 0; it must be at least 1"),
+        ("heads.Linear", {}, "heads"),
+        ("heads.lasso", 3, "heads.lasso is 3; it must be of type object or null"),
+        ("heads.lasso.training", {"epoch": 3}, "heads.lasso.training.epoch is no key"),
         ("dataset", None, "dataset is None; it must be of type object"),
         ("finetune.epochs", "ten", "finetune.epochs is 'ten'; it must be of type integer"),
         ("finetune.epochs", 1.5, "finetune.epochs is 1.5; it must be of type integer"),

@@ -1,0 +1,187 @@
+"""The comparison of heads as a run: what it leaves behind, and that only what is invalid runs."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import yaml
+from conftest import METRICS, ROOT, Project
+from safetensors.numpy import load_file
+
+from treehead import comparison, fitting, packing
+from treehead.taxonomy import read
+
+PARETO = "results/pareto.csv"
+HEADS = {
+    *("linear", "linear-distilled", "mlp", "lowrank-2", "lowrank-3", "tree-1", "tree-2"),
+    "nested-4-8-3-2",
+}
+
+
+@pytest.fixture(scope="module")
+def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """After a tiny comparison; only for reading."""
+    project = pristine.copy(tmp_path_factory.mktemp("compared") / "project")
+    project.run("results/pareto.svg", "results/study.md")
+    return project
+
+
+@pytest.fixture
+def mine(compared: Project, tmp_path: Path) -> Project:
+    """A copy of it, to edit."""
+    return compared.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def table(compared: Project) -> pandas.DataFrame:
+    return pandas.read_csv(compared.folder / PARETO)
+
+
+def test_the_table_has_a_row_for_each_head_and_precision(table: pandas.DataFrame):
+    assert list(table.columns[: len(comparison.COLUMNS)]) == comparison.COLUMNS
+    rows = set(zip(table["head"], table["precision"], strict=True))
+    assert rows == {(head, precision) for head in HEADS for precision in ("float32", "int4")}
+    assert set(table["seeds"]) == {2}
+    assert (table["fit_seconds"] > 0).all()
+    assert table["p_value"].between(0, 1).all()
+
+
+def test_the_table_agrees_with_predictions_and_files(compared: Project, table: pandas.DataFrame):
+    for row in table.itertuples():
+        folder = compared.folder / "results/heads" / row.head
+        predicted = pandas.read_parquet(folder / "predictions.parquet")
+        names = [f"{row.precision}-{seed}" for seed in (0, 1)]
+        accuracies = [(predicted[name] == predicted["fine"]).mean() for name in names]
+        assert row.accuracy_mean == pytest.approx(np.mean(accuracies), rel=1e-4)
+        assert row.accuracy_sd == pytest.approx(np.std(accuracies, ddof=1), rel=1e-4, abs=1e-6)
+        sizes = [(folder / f"packed/{name}.bin").stat().st_size for name in names]
+        assert row.bytes == pytest.approx(np.mean(sizes), rel=1e-4)
+
+
+def test_packed_files_alone_predict_what_was_measured(compared: Project, table: pandas.DataFrame):
+    features = load_file(compared.folder / "results/embeddings/test.safetensors")["features"][0]
+    for head, module in {(row.head, row.module) for row in table.itertuples()}:
+        folder = compared.folder / "results/heads" / head
+        predicted = pandas.read_parquet(folder / "predictions.parquet")
+        for path in (folder / "packed").iterdir():
+            logits = fitting.predict(module, packing.read(path), features)
+            assert logits.argmax(1).tolist() == predicted[path.stem].tolist()
+
+
+def test_a_tree_tells_how_it_routes(compared: Project):
+    found = json.loads((compared.folder / "results/heads/tree-1/metrics.json").read_text())
+    routing = found["routing"]
+    product = routing["parent_accuracy"] * routing["child_given_predicted_parent"]
+    hard = found["precisions"]["float32"]["accuracies"][0]
+    assert routing["top_k"]["1"]["accuracy"] == pytest.approx(product) == pytest.approx(hard)
+    assert len(routing["per_parent"]) == 20
+    assert 0 <= routing["soft_routing"] <= 1
+
+
+def test_the_figure_and_the_page_are_there(compared: Project):
+    drawing = (compared.folder / "results/pareto.svg").read_text()
+    assert drawing.rstrip().endswith("</svg>")
+    page = (compared.folder / "results/study.md").read_text()
+    assert "| frozen linear (PhiNet) | 73.81 |" in page
+    assert "`linear`" in page
+
+
+def test_every_test_that_keeps_a_defect_out_exists():
+    listed = pandas.read_csv(ROOT / "resources/study_defects.csv")
+    assert len(listed) == 11
+    for name in listed["test"]:
+        path, _, test = name.partition("::")
+        assert f"def {test}" in (ROOT / path).read_text()
+
+
+def test_with_nothing_edited_nothing_runs(compared: Project):
+    assert compared.plan(PARETO, METRICS) == {}
+
+
+def test_one_setting_more_fits_one_head_more(compared: Project):
+    more = compared.having({"heads.lowrank.rank": [2, 3, 4]})
+    assert more.plan(PARETO) == {
+        "fit_head": 1,
+        "pack_head": 1,
+        "evaluate_head": 1,
+        "compare_heads": 1,
+    }
+
+
+def test_a_teacher_is_fitted_before_its_students(compared: Project):
+    """Linear-distilled and nothing else learns from the teacher whose width changes."""
+    other = compared.having({"heads.mlp.width": 17, "heads.nested.teacher": None})
+    jobs = {f"{job.rule} {job.wildcards}" for job in other.jobs(PARETO)}
+    assert {job for job in jobs if job.startswith("fit_head")} == {
+        "fit_head head=mlp",
+        "fit_head head=linear-distilled",
+        "fit_head head=nested-4-8-3-2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "fitted"), [("lowrank", 2), ("nested", 1), ("tree", 2), ("pruning", 1)]
+)
+def test_an_edited_head_is_fitted_again_alone(mine: Project, module: str, fitted: int):
+    with (mine.folder / f"treehead/heads/{module}.py").open("a") as file:
+        file.write("# edited\n")
+    again = {"pack_head": fitted, "evaluate_head": fitted, "compare_heads": 1}
+    assert mine.plan(PARETO) == {"fit_head": fitted, **again}
+
+
+def test_an_edited_packing_fits_nothing(mine: Project):
+    with (mine.folder / "treehead/packing.py").open("a") as file:
+        file.write("# edited\n")
+    heads = len(HEADS)
+    assert mine.plan(PARETO) == {"pack_head": heads, "evaluate_head": heads, "compare_heads": 1}
+
+
+def test_deleting_a_heads_file_and_its_entry_deletes_the_head(mine: Project):
+    (mine.folder / "treehead/heads/nested.py").unlink()
+    config = mine.folder / "config/config.yaml"
+    entries = yaml.safe_load(config.read_text())
+    for entry in ("nested", "nested-structured"):
+        del entries["heads"][entry]
+    config.write_text(yaml.safe_dump(entries, sort_keys=False))
+    tiny = mine.folder / "tests/tiny.yaml"
+    layer = yaml.safe_load(tiny.read_text())
+    for entry in ("nested", "nested-structured"):
+        del layer["heads"][entry]
+    tiny.write_text(yaml.safe_dump(layer, sort_keys=False))
+    assert mine.plan(PARETO) == {"compare_heads": 1}
+
+
+def test_the_head_of_the_manual_works_as_it_stands(mine: Project):
+    """docs/adding-a-head.md: one file, one entry, and its metrics."""
+    manual = (ROOT / "docs/adding-a-head.md").read_text()
+    code = re.search(r"```python\n(.*?)```", manual, re.DOTALL)[1]
+    entry = yaml.safe_load(re.search(r"```yaml\n(.*?)```", manual, re.DOTALL)[1])
+    (mine.folder / "treehead/heads/centroid.py").write_text(code)
+    project = mine.having({f"heads.{name}": value for name, value in entry["heads"].items()})
+    project.run("results/heads/centroid-0.1/metrics.json")
+    path = mine.folder / "results/heads/centroid-0.1/metrics.json"
+    found = json.loads(path.read_text())["precisions"]["float32"]
+    dim = load_file(mine.folder / "results/embeddings/test.safetensors")["features"].shape[2]
+    assert found["macs_mean"] == 100 * dim
+    assert len(found["accuracies"]) == 2
+    assert len(code.splitlines()) < 40
+
+
+def test_a_hierarchy_of_learned_clusters_runs_through(mine: Project):
+    """From features to clusters to the tree, its figures, and the parent alone."""
+    project = mine.having({"taxonomy": "clusters-7", "finetune.epochs": 0})
+    assert project.plan(METRICS)["train_child"] == 7
+    figures = ("results/figures/dendrogram.png", "results/figures/cluster_confusion.png")
+    project.run(METRICS, "results/hierarchy10/metrics.json", *figures)
+    tree = read(project.folder / "results/taxonomy.json", 100)
+    assert sorted(map(len, tree.classes)) == [14] * 5 + [15] * 2
+    found = json.loads((project.folder / METRICS).read_text())
+    assert len(found["per_parent"]) == 7
+    alone = json.loads((project.folder / "results/hierarchy10/metrics.json").read_text())
+    assert alone["parents"] == 7
+    assert 1 / 14 < alone["accuracy"] < 1
+    assert all((project.folder / figure).stat().st_size > 10_000 for figure in figures)
+    assert project.plan(METRICS, *figures) == {}
