@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -110,6 +111,7 @@ settings = st.dictionaries(
 )
 
 
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
 @given(settings, settings)
 def test_other_settings_have_another_digest_and_their_order_does_not_matter(one, other):
     assert provenance.digest(one) == provenance.digest(dict(reversed(one.items())))
