@@ -28,6 +28,7 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/backbone.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/hierarchy.smk"
+include: "workflow/rules/networks.smk"
 include: "workflow/rules/figures.smk"
 
 

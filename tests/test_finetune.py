@@ -4,46 +4,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from training import PARENT_OF, SETTINGS, coloured, copied, fresh
 
 from treehead import backbones, finetune
 from treehead.artifacts import InputError
-from treehead.finetune import Images, Objective
+from treehead.finetune import Classifier, Images
+from treehead.objectives import Objective
 
-PARENT_OF = [0, 1, 0, 2, 1]
-SETTINGS = {
-    "epochs": 1,
-    "objective": "joint",
-    "bottleneck": 3,
-    "child_weight": 1.5,
-    "batch_size": 8,
-    "optimizer": "adamw",
-    "learning_rate": 0.01,
-    "weight_decay": 0.01,
-    "schedule": "onecycle",
-    "label_smoothing": 0.0,
-    "precision": "float32",
-    "augment": {"flip": True, "rotation": 5, "crop": 1, "mix": "none", "mix_alpha": 0.5},
-    "parent_of": PARENT_OF,
-    "seed": 0,
-}
 OBJECTIVES = ["flat", "bottleneck", "parent", "joint"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def coloured(n: int, seed: int) -> Images:
-    """Noise (n, 3, 16, 16) whose class is its colour."""
-    generator = torch.Generator().manual_seed(seed)
-    fine = torch.arange(n) % 5
-    noise = torch.randint(0, 100, (n, 3, 16, 16), generator=generator)
-    colours = torch.tensor([[150, 0, 0], [0, 150, 0], [0, 0, 150], [150, 150, 0], [0, 150, 150]])
-    return Images((noise + colours[fine][:, :, None, None]).to(torch.uint8), fine)
-
-
-def fresh(seed: int = 0) -> backbones.Backbone:
-    torch.manual_seed(seed)
-    normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    return backbones.build("resnet9", {"width": 0.05}, 16, normalization)
 
 
 def tuned(**changes: object) -> tuple[backbones.Backbone, nn.Module, list[finetune.Epoch]]:
@@ -52,10 +22,6 @@ def tuned(**changes: object) -> tuple[backbones.Backbone, nn.Module, list[finetu
         backbone, coloured(20, 1), coloured(15, 2), {**SETTINGS, **changes}
     )
     return backbone, head, history
-
-
-def copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
 
 
 def equal(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
@@ -124,7 +90,7 @@ def test_the_best_epoch_by_val_is_kept(monkeypatch, accuracies: list[float], bes
 
     monkeypatch.setattr(finetune, "evaluate", scripted)
     backbone, head, history = tuned(epochs=len(accuracies))
-    model = nn.ModuleDict({"backbone": backbone, "head": head})
+    model = Classifier(backbone, head)
     assert equal(copied(model), states[best])
     assert all(not equal(copied(model), state) for state in states[:best] + states[best + 1 :])
     assert [row.val_accuracy for row in history] == accuracies
@@ -237,7 +203,7 @@ def test_right_answers_are_counted_on_what_the_objective_trains(kind: str, featu
 def test_evaluation_neither_learns_nor_depends_on_the_batch(batch_size: int):
     """The study's children met BatchNorm in train mode, on batches of one superclass."""
     backbone, head, _ = tuned(epochs=2)
-    model = nn.ModuleDict({"backbone": backbone, "head": head}).train()
+    model = Classifier(backbone, head).train()
     before, val = copied(model), coloured(15, 2)
     accuracy = finetune.evaluate(model, val, {**SETTINGS, "batch_size": batch_size})
     assert equal(copied(model), before)

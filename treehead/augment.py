@@ -8,21 +8,43 @@ from torch import Generator, Tensor
 from torchvision.transforms import v2
 
 
-def warp(images: Tensor, flip: bool, rotation: float, crop: int, generator: Generator) -> Tensor:
-    """Flip, rotate and shift each image by its own draw, in one bilinear resampling.
+def mirrored(kind: str, first: Tensor, epoch: int, generator: Generator) -> Tensor:
+    """Which images of a batch to mirror, bool (n,).
+
+    Args:
+        kind: "none", "random", or "alternating" (Jordan, 2024, section 3.6): each image is
+            mirrored in every other epoch, so that two epochs show both sides of all.
+        first: whether alternating mirrors each of them in the first epoch, bool (n,).
+        epoch: from 1.
+        generator: of the draws of random.
+    """
+    match kind:
+        case "none":
+            return torch.zeros_like(first)
+        case "random":
+            return torch.rand(len(first), generator=generator) < 0.5
+        case "alternating":
+            return first ^ (epoch % 2 == 0)
+    raise ValueError(kind)
+
+
+def warp(
+    images: Tensor, mirrored: Tensor, rotation: float, crop: int, generator: Generator
+) -> Tensor:
+    """Mirror, rotate and shift each image by its own draw, in one bilinear resampling.
 
     Shifting by whole pixels with a mirrored border is the reflect-padded random crop.
 
     Args:
         images: float (n, 3, h, w).
-        flip: mirror half of the images left to right.
+        mirrored: which ones to mirror left to right, bool (n,).
         rotation: largest angle in degrees, to either side.
         crop: largest shift in pixels, in either direction.
         generator: source of all draws.
     """
     n, _, height, width = images.shape
     angle = math.radians(rotation) * _symmetric(n, generator)
-    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0) if flip else 1.0
+    mirror = torch.where(mirrored, -1.0, 1.0)
     shift = torch.randint(-crop, crop + 1, (n, 2), generator=generator)
     cosine, sine = angle.cos(), angle.sin()
     # Rows of the inverse map, from output to input, both on the scale -1..1.
@@ -33,8 +55,27 @@ def warp(images: Tensor, flip: bool, rotation: float, crop: int, generator: Gene
         ],
         1,
     )
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
+    """Set a square of `side` pixels, centred anywhere, to the mean (DeVries and Taylor, 2017).
+
+    Args:
+        images: normalised, float (n, 3, h, w).
+        side: 0 to leave them as they are.
+        generator: source of the centres.
+    """
+    if side == 0:
+        return images
+    n, _, height, width = images.shape
+    inside = [
+        (torch.arange(length) - torch.randint(length, (n, 1), generator=generator)).abs() * 2 < side
+        for length in (height, width)
+    ]
+    hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return images.masked_fill(hidden.to(images.device), 0)
 
 
 def _symmetric(n: int, generator: Generator) -> Tensor:

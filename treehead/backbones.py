@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from treehead import torchvision_models
+
 
 class Backbone(nn.Module):
     """A network with its preprocessing: images (n, 3, h, w) in 0..255 -> features (n, dim).
@@ -30,6 +32,16 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.network(self.preprocess(images))
 
+    def whiten(self, images: Tensor) -> None:
+        """Give the network's whitening layer its weights, if it has one that has none yet.
+
+        Args:
+            images: some of train, uint8 (n, 3, h, w).
+        """
+        for layer in self.network.modules():
+            if isinstance(layer, Whitening) and not layer.weight.any():
+                layer.fit(self.preprocess(images))
+
     def preprocess(self, images: Tensor) -> Tensor:
         """Resize and normalise: (n, 3, h, w) in 0..255 -> float32 (n, 3, size, size)."""
         images = (images.float() - self.mean) / self.std
@@ -45,13 +57,21 @@ def build(
     """A backbone with its preprocessing, initialised from torch's ambient generator.
 
     Args:
-        architecture: a key of `ARCHITECTURES`.
+        architecture: a key of `ARCHITECTURES`, or `torchvision/<name>`.
         settings: that architecture's own settings, as under `backbone.<architecture>`.
         size: input side in pixels.
         normalization: `mean` and `std` of the data set per channel, on the 0..1 scale.
     """
-    network, dim = ARCHITECTURES[architecture](size=size, **settings)
+    network, dim = network_of(architecture, settings, size)
     return Backbone(network, dim, size, **normalization)
+
+
+def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[nn.Module, int]:
+    """The network without preprocessing, and its number of features; arguments as for `build`."""
+    library, _, name = architecture.partition("/")
+    if library == "torchvision":
+        return torchvision_models.extractor(name, size)
+    return ARCHITECTURES[architecture](size=size, **settings)
 
 
 def phinet(
@@ -115,4 +135,68 @@ class _Residual(nn.Sequential):
         return x + super().forward(x)
 
 
-ARCHITECTURES = {"phinet": phinet, "resnet9": resnet9}
+class Whitening(nn.Module):
+    """A fixed 2 x 2 convolution 3 -> 24 to uncorrelated patches, of both signs; its bias is learned.
+
+    After the first layer of airbench (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
+    2024, section 3.2).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(24, 3, 2, 2))
+        self.bias = nn.Parameter(torch.zeros(24))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias)
+
+    @torch.no_grad()
+    def fit(self, images: Tensor, floor: float = 5e-4) -> None:
+        """Take the weights from the patches of normalised images (n, 3, h, w).
+
+        Args:
+            images: some of train.
+            floor: added to the variance along each axis.
+        """
+        patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 12).double()
+        variance, axes = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (axes / (variance + floor).sqrt()).T.flip(0).view(12, 3, 2, 2)
+        self.weight.copy_(torch.cat([filters, -filters]))
+
+
+def airbench(size: int, widths: list[int]) -> tuple[nn.Module, int]:
+    """A whitening layer and a stage for each of `widths`, after airbench96 (Jordan, 2024).
+
+    A stage is a convolution that halves the side, and two more with a shortcut around them.
+    """
+    inputs = [24, *widths[:-1]]
+    stages = (_stage(before, after) for before, after in zip(inputs, widths, strict=True))
+    pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
+    return nn.Sequential(Whitening(), nn.ReLU(inplace=True), *stages, *pooled), widths[-1]
+
+
+def _stage(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        _identity_convolution(inputs, outputs),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        _Residual(
+            _identity_convolution(outputs, outputs),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            _identity_convolution(outputs, outputs),
+            nn.BatchNorm2d(outputs),
+        ),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _identity_convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 3 x 3 convolution that first passes on each input channel as it is."""
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.dirac_(layer.weight[: min(inputs, outputs)])
+    return layer
+
+
+ARCHITECTURES = {"phinet": phinet, "resnet9": resnet9, "airbench": airbench}

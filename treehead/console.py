@@ -1,6 +1,8 @@
 """What a job tells: each line goes to its log file and to the terminal, progress included."""
 
 import logging
+import logging.handlers
+import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,6 +36,17 @@ def job(log: str | Path) -> Iterator[None]:
     except Exception:
         _logger.exception("This is a defect of treehead, not a mistake of yours; please report it:")
         sys.exit(1)
+
+
+def relay(lines: multiprocessing.Queue) -> logging.handlers.QueueListener:
+    """Tell what other processes put into `lines`, from the listener's start to its stop."""
+    return logging.handlers.QueueListener(lines, *_logger.handlers)
+
+
+def join(lines: multiprocessing.Queue) -> None:
+    """Let this process tell its lines through the relay of another."""
+    _logger.addHandler(logging.handlers.QueueHandler(lines))
+    _logger.setLevel(logging.INFO)
 
 
 class _Lines:

@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from treehead.artifacts import InputError, replacing
+from treehead.artifacts import replacing
 from treehead.console import progress
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -23,14 +23,6 @@ VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 # Largest difference to the eager network, relative to the largest feature.
 TOLERANCE = 1e-4
-
-
-def device(setting: str) -> str:
-    """ "cpu" or "cuda"; "auto" takes the GPU if there is one."""
-    available = setting != "cpu" and torch.cuda.is_available()
-    if setting == "cuda" and not available:
-        raise InputError("embed.device is cuda, but torch sees no GPU; set it to auto or cpu.")
-    return "cuda" if available else "cpu"
 
 
 def state_hash(network: nn.Module) -> str:

@@ -251,6 +251,45 @@ def pareto(table: pd.DataFrame, study: pd.DataFrame, backbone: int, title: str) 
     return figure
 
 
+def networks(table: pd.DataFrame, title: str) -> Figure:
+    """Accuracy by the width of the bottleneck, and what parents and trees reach.
+
+    Args:
+        table: as `networks.table` gives it, with the study's numbers or without.
+        title: what the images are.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    narrow = table[table["network"].str.startswith("bottleneck-")]
+    width = narrow["network"].str.partition("-")[2].astype(int)
+    whole = table[table["network"] == "flat"]
+    sources = [("", "ours", _BLUE), ("study_", "the study, 2023", _ORANGE)]
+    for prefix, label, colour in sources:
+        if f"{prefix}accuracy" not in table:
+            continue
+        left.plot(width, 100 * narrow[f"{prefix}accuracy"], "o-", color=colour, label=label)
+        for value in 100 * whole[f"{prefix}accuracy"]:
+            left.axhline(value, color=colour, linestyle=":", linewidth=1)
+    left.set(xlabel="width d of the bottleneck (dotted: none)", ylabel="accuracy on test, %")
+    names = {
+        "parent_accuracy": "parent",
+        "child_accuracy": "children,\nmean",
+        "tree_accuracy": "tree",
+    }
+    trees = table[table["network"].isin(["parent", "joint"])]
+    bars = [(row, column) for _, row in trees.iterrows() for column in names if column in row]
+    places = np.arange(len(bars))
+    for shift, (prefix, label, colour) in zip((-0.2, 0.2), sources, strict=True):
+        heights = [100 * row.get(prefix + column, np.nan) for row, column in bars]
+        shown = right.bar(places + shift, heights, 0.38, color=colour, label=label)
+        right.bar_label(shown, ["" if np.isnan(height) else f"{height:.1f}" for height in heights])
+    right.set_xticks(places, [f"{row['network']}:\n{names[column]}" for row, column in bars])
+    right.set(ylabel="accuracy on test, %")
+    for axis in (left, right):
+        axis.legend(frameon=False, loc="lower right")
+    figure.suptitle(title)
+    return figure
+
+
 def _named(rows: pd.DataFrame, cost: str) -> Iterator[pd.Series]:
     """The full head, and the cheapest head without a significant loss against it."""
     yield rows.iloc[(rows["head"] == "linear").to_numpy().argmax()]

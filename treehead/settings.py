@@ -15,6 +15,8 @@ from treehead.artifacts import InputError
 from treehead.taxonomy import groups
 
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
+# Weights that are no file.
+NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
 
 
 # A setting is a finite number, and 3.0 is no count.
@@ -136,15 +138,21 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
+    of_torchvision = backbone["architecture"].startswith("torchvision/")
+    if backbone["weights"] == "torchvision" and not of_torchvision:
+        yield (
+            f"torchvision has no weights of {backbone['architecture']}; set backbone.weights to "
+            "scratch, hub or a file, or backbone.architecture to torchvision/<name>"
+        )
     if backbone["weights"] == "hub" and backbone["architecture"] != "phinet":
         yield (
             f"the hub has no {backbone['architecture']} of ours; set backbone.weights to scratch "
             "or a file"
         )
-    if backbone["weights"] not in ("scratch", "hub") and not Path(backbone["weights"]).is_file():
+    if backbone["weights"] not in NAMED_WEIGHTS and not Path(backbone["weights"]).is_file():
         yield (
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
-            "hub or a file (.safetensors, .pt, .ckpt, .pth.tar)"
+            "hub, torchvision or a file (.safetensors, .pt, .ckpt, .pth.tar)"
         )
 
 

@@ -5,11 +5,14 @@ Each is one mapping with its names, so that two settings that swap their values 
 
 from typing import Any
 
-from treehead import settings, sweeps
+from treehead import networks, settings, sweeps
 from treehead.sweeps import Head
 from treehead.taxonomy import Taxonomy, fine_names, groups
 
 Config = dict[str, Any]
+
+# Settings of `finetune` that shape the head.
+_OBJECTIVE = ("objective", "bottleneck", "child_weight", "label_smoothing")
 
 
 def _part(mapping: Config, *keys: str) -> Config:
@@ -29,13 +32,19 @@ def _parent_of(taxonomy: Taxonomy | None) -> list[int] | None:
     return taxonomy.parent_of().tolist() if taxonomy else None
 
 
+def _parents_of_objective(config: Config, taxonomy: Taxonomy | None) -> list[int] | None:
+    """The parent of each class if the objective has parents; else one parent of all."""
+    uses_tree = config["finetune"]["objective"] in ("parent", "joint")
+    return _parent_of(taxonomy) if uses_tree else [0] * config["dataset"]["classes"]
+
+
 def local_files(config: Config) -> dict[str, dict[str, str]]:
     """Files of the user's that the first stages read: of the data set, and of the weights."""
     source, weights = config["dataset"]["source"], config["backbone"]["weights"]
     splits = () if source in ("generated", "hub") else ("train", "test")
     return {
         "dataset": {split: str(settings.parquet(source, split)) for split in splits},
-        "weights": {} if weights in ("scratch", "hub") else {"file": weights},
+        "weights": {} if weights in settings.NAMED_WEIGHTS else {"file": weights},
     }
 
 
@@ -52,7 +61,7 @@ def network(config: Config) -> Config:
     chosen = config["backbone"]["architecture"]
     return {
         "architecture": chosen,
-        "settings": config["backbone"][chosen],
+        "settings": config["backbone"].get(chosen, {}),
         "size": config["backbone"]["image_size"],
         "normalization": _part(config["dataset"], "mean", "std"),
     }
@@ -83,15 +92,25 @@ def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
     if config["finetune"]["epochs"] == 0:
         return {"epochs": 0, "network": network(config)}
     used = _used_by_objective(config["finetune"])
-    uses_tree = used["objective"] in ("parent", "joint")
-    parent_of = _parent_of(taxonomy) if uses_tree else [0] * config["dataset"]["classes"]
+    del used["save_seconds"]
     return {
         **used,
         "network": network(config),
         "split": split(config),
-        "parent_of": parent_of,
+        "parent_of": _parents_of_objective(config, taxonomy),
         "seed": config["seed"],
         "threads": config["threads"]["backbone"],
+    }
+
+
+def own_head(config: Config, taxonomy: Taxonomy | None) -> Config:
+    """The head that the backbone is trained with, and its measurement."""
+    used = _used_by_objective(config["finetune"])
+    return {
+        "network": networks.name(config["finetune"]),
+        "objective": {key: used[key] for key in _OBJECTIVE if key in used},
+        "parent_of": _parents_of_objective(config, taxonomy),
+        "epochs": used["epochs"],
     }
 
 
@@ -163,6 +182,17 @@ def cluster_parent(config: Config) -> Config:
 def comparison(config: Config) -> Config:
     """What the heads are compared with."""
     return dict(config["comparison"])
+
+
+def compared_networks(config: Config) -> Config:
+    """The networks of the comparison; the study's numbers are those of its own images."""
+    names = config["networks"]
+    return {
+        "names": names,
+        "with_tree": list(filter(networks.has_tree, names)),
+        "of_the_study": config["dataset"]["name"] == "cifar100",
+        "title": picture(config)["title"],
+    }
 
 
 def parent(config: Config, taxonomy: Taxonomy | None) -> Config:

@@ -24,6 +24,7 @@ rule finetune_backbone:
         code=code("finetune_backbone"),
     output:
         weights="<results>/backbone/weights.safetensors",
+        head="<results>/backbone/head.safetensors",
         history="<results>/backbone/history.csv",
     log:
         "<results>/logs/finetune_backbone.log",
@@ -34,6 +35,24 @@ rule finetune_backbone:
         finetune=stages.finetune(config, TAXONOMY),
     script:
         "../scripts/finetune_backbone.py"
+
+
+rule evaluate_backbone:
+    """The head that the backbone was trained with, on the test images."""
+    input:
+        head="<results>/backbone/head.safetensors",
+        val="<results>/embeddings/val.safetensors",
+        test="<results>/embeddings/test.safetensors",
+        code=code("evaluate_backbone"),
+    output:
+        "<results>/backbone/metrics.json",
+    log:
+        "<results>/logs/evaluate_backbone.log",
+    threads: 1
+    params:
+        own_head=stages.own_head(config, TAXONOMY),
+    script:
+        "../scripts/evaluate_backbone.py"
 
 
 rule export_backbone:

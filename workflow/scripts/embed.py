@@ -2,14 +2,14 @@
 
 from contextlib import nullcontext
 
-from treehead import backbones, console, dataset, embed, embeddings, weights
+from treehead import backbones, compute, console, dataset, embed, embeddings, weights
 
 settings = snakemake.params.embed
 with console.job(snakemake.log[0]):
     images, fine = dataset.part(
         snakemake.input.images, snakemake.wildcards.split, settings["split"]
     )
-    device = embed.device(settings["device"])
+    device = compute.device(settings["device"], "embed.device")
     if device == "cpu":
         run, guard = embed.with_onnx(snakemake.input.onnx, settings["threads"]), nullcontext()
     else:

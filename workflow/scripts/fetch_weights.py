@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from treehead import artifacts, backbones, console, hub, weights
+from treehead import artifacts, backbones, console, hub, torchvision_models, weights
 
 settings = snakemake.params.weights
 with console.job(snakemake.log[0]), tempfile.TemporaryDirectory() as downloads:
     torch.manual_seed(settings.get("seed", 0))
-    network, _ = backbones.ARCHITECTURES[settings["architecture"]](
-        size=settings["size"], **settings["settings"]
+    network, _ = backbones.network_of(
+        settings["architecture"], settings["settings"], settings["size"]
     )
     origin = dict(settings)
     if settings["source"] == "scratch":
@@ -28,6 +28,10 @@ with console.job(snakemake.log[0]), tempfile.TemporaryDirectory() as downloads:
                 key="backbone.weights",
                 sha256=settings["sha256"],
             )
+        elif settings["source"] == "torchvision":
+            file = Path(downloads) / "weights.pth"
+            name = settings["architecture"].removeprefix("torchvision/")
+            origin["url"] = torchvision_models.fetch(name, file)
         origin["source_sha256"] = artifacts.sha256(file)
         tensors, head = weights.load(file)
         tensors = weights.fit(tensors, network, file)

@@ -1,15 +1,19 @@
-"""Fine-tune the backbone on train, or keep it as it is."""
+"""Train the backbone on train, or keep it as it is."""
+
+from pathlib import Path
 
 import pandas
 import torch
 
-from treehead import artifacts, backbones, console, dataset, finetune, weights
+from treehead import artifacts, backbones, checkpoint, console, dataset, finetune, weights
 
-settings = snakemake.params.finetune
-with console.job(snakemake.log[0]):
+
+def main() -> None:
+    """Train, or go on where a stopped training was."""
+    settings = snakemake.params.finetune
     backbone = backbones.build(**settings["network"])
     weights.into(backbone.network, snakemake.input.weights)
-    history = []
+    history, head = [], {}
     if settings["epochs"]:
         torch.set_num_threads(settings["threads"])
         parts = {
@@ -18,7 +22,22 @@ with console.job(snakemake.log[0]):
             )
             for part in ("train", "val")
         }
-        _, history = finetune.finetune(backbone, parts["train"], parts["val"], settings)
-    weights.save(snakemake.output.weights, backbone.network.state_dict(), {})
+        key = checkpoint.key(settings, list(snakemake.input))
+        path = Path(snakemake.output.weights).with_name(f"unfinished-{key[:16]}.pt")
+        state = checkpoint.Checkpoint(path, snakemake.config["finetune"]["save_seconds"])
+        objective, history = finetune.finetune(
+            backbone, parts["train"], parts["val"], settings, state
+        )
+        head = {name: value.numpy() for name, value in objective.state_dict().items()}
     table = pandas.DataFrame(history, columns=finetune.Epoch._fields)
     artifacts.write_text(snakemake.output.history, table.to_csv(index=False))
+    artifacts.write_tensors(snakemake.output.head, head)
+    weights.save(snakemake.output.weights, backbone.network.state_dict(), {})
+    if settings["epochs"]:
+        state.remove()
+
+
+# Processes that torch starts import this file once more, under another name.
+if __name__ == "__main__":
+    with console.job(snakemake.log[0]):
+        main()

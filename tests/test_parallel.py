@@ -1,0 +1,88 @@
+"""Two processes train as one does."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+from training import Training, digest
+
+from treehead.artifacts import InputError
+from treehead.checkpoint import Checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# Every epoch is one step, so that the history has the loss of each step.
+STEPS = {"epochs": 20, "steps_per_epoch": 1, "batch_size": 48, "learning_rate": 0.003}
+MIXED = {
+    "optimizer": "sgd",
+    "schedule": "triangle",
+    "average": 0.9,
+    "augment": {
+        "flip": "alternating",
+        "rotation": 5,
+        "crop": 1,
+        "cutout": 4,
+        "mix": "either",
+        "mix_alpha": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("settings", [{}, MIXED], ids=["adamw", "sgd"])
+def test_two_processes_have_the_loss_curve_of_one(settings: dict):
+    alone = Training({**STEPS, **settings}, images=240).run()
+    both = Training({**STEPS, **settings, "processes": 2}, images=240).run()
+    losses = [[row.loss for row in training.history] for training in (alone, both)]
+    assert len(losses[0]) == 20
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-4)
+    assert losses[0][-1] < losses[0][0]
+    assert [row.val_accuracy for row in both.history] == pytest.approx(
+        [row.val_accuracy for row in alone.history], abs=0.07
+    )
+    for name, value in alone.model().state_dict().items():
+        torch.testing.assert_close(
+            both.model().state_dict()[name], value, rtol=1e-2, atol=1e-3, msg=name
+        )
+
+
+def test_two_runs_of_two_processes_give_the_same_bytes():
+    runs = [Training({"epochs": 2, "processes": 2}, images=40).run() for _ in range(2)]
+    assert digest(runs[0].model()) == digest(runs[1].model())
+
+
+def test_a_batch_that_does_not_divide_is_trained_whole():
+    """Nineteen images in batches of seven: parts of three and four, and a last one of five."""
+    settings = {"epochs": 2, "batch_size": 7}
+    alone = Training(settings, images=19).run()
+    both = Training({**settings, "processes": 2}, images=19).run()
+    assert [row.loss for row in both.history] == pytest.approx(
+        [row.loss for row in alone.history], abs=1e-4
+    )
+
+
+def test_a_signal_reaches_all_processes_and_the_rest_is_the_same(tmp_path: Path):
+    settings, state = {"epochs": 30, "processes": 2}, tmp_path / "state.pt"
+
+    def stop_when_it_trains() -> None:
+        while not state.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=stop_when_it_trains, daemon=True).start()
+    with pytest.raises(SystemExit) as stopped:
+        Training(settings, images=40).run(Checkpoint(state, 0))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert Checkpoint(state, 0).load()["epoch"] < 30
+    resumed = Training(settings, images=40).run(Checkpoint(state, 1e9))
+    assert digest(resumed.model()) == digest(Training(settings, images=40).run().model())
+
+
+def test_a_mistake_in_a_process_is_told_as_a_mistake():
+    settings = {"processes": 2, "learning_rate": 1e38, "optimizer": "sgd", "epochs": 3}
+    with pytest.raises(InputError, match="Training diverged: the loss became"):
+        Training(settings, images=40).run()

@@ -1,0 +1,207 @@
+"""A training that is stopped at any moment and run again ends in the same bytes."""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from training import Training, coloured, digest
+
+from treehead import artifacts, checkpoint, finetune
+from treehead.artifacts import InputError
+from treehead.checkpoint import Checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# All that keeps something from step to step.
+SGD = {
+    "epochs": 3,
+    "optimizer": "sgd",
+    "schedule": "triangle",
+    "average": 0.9,
+    "progressive": {"image_size": 12, "epochs": 1},
+}
+ADAM = {"epochs": 3, "optimizer": "adamw", "schedule": "onecycle", "gradient_clip": 0.1}
+KINDS = pytest.mark.parametrize("settings", [SGD, ADAM], ids=["sgd", "adamw"])
+KILLS = 10
+
+
+def train(folder: Path, settings: dict, before: Callable[[], None] = lambda: None) -> None:
+    """Train as the pipeline does: with a state after each step, and the weights at the end."""
+    torch.set_num_threads(1)
+    before()
+    training = Training(settings, images=96)
+    state = Checkpoint(folder / "state.pt", 0)
+    training.run(state)
+    artifacts.write_text(folder / "weights.txt", digest(training.model()))
+    state.remove()
+
+
+def started(folder: Path, settings: dict, *more: Callable[[], None]) -> multiprocessing.Process:
+    """The training in a process of its own."""
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=train, args=(folder, settings, *more))
+    process.start()
+    return process
+
+
+def completed(folder: Path, settings: dict) -> str:
+    """Train to the end; the hash of the weights."""
+    process = started(folder, settings)
+    process.join()
+    assert process.exitcode == 0
+    assert [path.name for path in folder.iterdir()] == ["weights.txt"], "nothing else is left"
+    return (folder / "weights.txt").read_text()
+
+
+@KINDS
+def test_killed_at_any_moment_a_training_ends_in_the_same_bytes(settings: dict, tmp_path: Path):
+    begin = time.monotonic()
+    (tmp_path / "whole").mkdir()
+    whole = completed(tmp_path / "whole", settings)
+    seconds, draw, resumed = time.monotonic() - begin, random.Random(0), 0
+    for kill in range(KILLS):
+        folder = tmp_path / str(kill)
+        folder.mkdir()
+        process = started(folder, settings)
+        time.sleep(seconds * draw.uniform(0.1, 0.95))
+        process.kill()
+        process.join()
+        resumed += (folder / "state.pt").exists()
+        assert completed(folder, settings) == whole
+    assert resumed > KILLS / 2
+
+
+@pytest.mark.parametrize("write", [1, 2, 5])
+def test_killed_in_a_write_a_training_has_the_state_before_it(write: int, tmp_path: Path):
+    """The process ends itself when the new state is written, and not yet in its place."""
+
+    def deadly() -> None:
+        count, sync = iter(range(1, 1000)), os.fsync
+
+        def fsync(file: int) -> None:
+            sync(file)
+            if next(count) == 2 * write - 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.fsync = fsync
+
+    process = started(tmp_path, SGD, deadly)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".state.pt.*.part"))) == 1
+    assert (tmp_path / "state.pt").exists() == (write > 1)
+    if write > 1:
+        assert Checkpoint(tmp_path / "state.pt", 0).load()["step"] == write - 1
+    again, whole = tmp_path / "again", tmp_path / "whole"
+    whole.mkdir()
+    assert completed(whole, SGD) == hash_after(tmp_path, again)
+
+
+def hash_after(folder: Path, moved: Path) -> str:
+    """The hash of the weights that the rest of the training in `folder` leads to."""
+    moved.mkdir()
+    for path in [*folder.glob("state.pt"), *folder.glob(".state.pt.*")]:
+        path.rename(moved / path.name)
+    return completed(moved, SGD)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_state_and_ends_the_training(number: int, tmp_path: Path):
+    training = Training({**SGD, "epochs": 2}, images=64)
+    rare = Checkpoint(tmp_path / "state.pt", 1e9)
+    steps = iter(range(100))
+
+    def interrupted(*_: object) -> bool:
+        if next(steps) == 5:
+            os.kill(os.getpid(), number)
+        return False
+
+    rare.due = interrupted
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as stopped:
+        training.run(rare)
+    assert stopped.value.code == 128 + number
+    assert signal.getsignal(number) is before
+    again = Training({**SGD, "epochs": 2}, images=64)
+    again.run(Checkpoint(tmp_path / "state.pt", 1e9))
+    whole = Training({**SGD, "epochs": 2}, images=64)
+    whole.run(None)
+    assert digest(again.model()) == digest(whole.model())
+    assert [row[:4] for row in again.history] == [row[:4] for row in whole.history]
+
+
+def test_a_damaged_state_is_not_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = tmp_path / "state.pt"
+    Checkpoint(path, 0).save({"epoch": 3})
+    assert Checkpoint(path, 0).load() == {"epoch": 3}
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with caplog.at_level("INFO"):
+        assert Checkpoint(path, 0).load() is None
+    assert f"{path} is damaged; training starts from its beginning." in caplog.text
+
+
+def test_the_key_tells_settings_data_and_code_apart(tmp_path: Path):
+    data, code = tmp_path / "data", tmp_path / "code"
+    data.write_text("data")
+    code.write_text("code")
+    files = [str(data), str(code)]
+    keys = [checkpoint.key({"seed": 0}, files), checkpoint.key({"seed": 1}, files)]
+    assert keys[0] == checkpoint.key({"seed": 0}, files)
+    for file in (data, code):
+        file.write_text("edited")
+        keys.append(checkpoint.key({"seed": 0}, files))
+    assert len(set(keys)) == 4
+
+
+def test_a_diverged_training_keeps_its_last_good_state(monkeypatch, tmp_path: Path):
+    """The fifth step of eight ends it; weights that are no numbers are never saved."""
+    losses, loss = [], finetune.Objective.loss
+
+    def fifth(self: nn.Module, *arguments: torch.Tensor) -> torch.Tensor:
+        losses.append(loss(self, *arguments))
+        return losses[-1] * float("nan") if len(losses) == 5 else losses[-1]
+
+    monkeypatch.setattr(finetune.Objective, "loss", fifth)
+    path = tmp_path / "state.pt"
+    kept = f"the loss became nan in epoch 2, step 1; .* The last good state is kept in {path}"
+    with pytest.raises(InputError, match=kept):
+        Training({"epochs": 2, "batch_size": 8}, images=32).run(Checkpoint(path, 0))
+    state = Checkpoint(path, 0).load()
+    assert (state["epoch"], state["step"]) == (2, 0)
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path):
+    training = Training({"learning_rate": 1e38, "optimizer": "sgd", "schedule": "cosine"}, 32)
+    path = tmp_path / "state.pt"
+    with pytest.raises(InputError, match=r"diverged: (a weight|the loss became)"):
+        training.run(Checkpoint(path, 0))
+    assert not path.exists()
+
+
+def test_a_loss_far_above_its_first_has_diverged():
+    training = Training({"learning_rate": 30, "optimizer": "sgd", "epochs": 9}, images=64)
+    with pytest.raises(InputError, match=r"the loss became [0-9.e+]+ in epoch \d, step \d"):
+        training.run(None)
+
+
+def test_threads_of_writers_do_not_matter(tmp_path: Path):
+    """The hash of a state is of its content alone."""
+    path = tmp_path / "state.pt"
+    Checkpoint(path, 0).save({"x": torch.ones(3)})
+    data = path.read_bytes()
+    assert data[:32] == hashlib.sha256(data[32:]).digest()
+
+
+def test_coloured_images_are_those_of_their_seed():
+    assert torch.equal(coloured(8, 1).pixels, coloured(8, 1).pixels)

@@ -1,0 +1,101 @@
+"""The state of an unfinished training on disk: whole or absent, and never resumed by mistake."""
+
+import hashlib
+import io
+import json
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from treehead.artifacts import replacing
+from treehead.console import say
+
+State = dict[str, Any]
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def key(settings: dict[str, Any], files: list[str]) -> str:
+    """SHA-256 of all that decides the bits of a training.
+
+    Args:
+        settings: of the training.
+        files: the data, the weights that it starts from, and the code.
+    """
+    machine = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    digest = hashlib.sha256(json.dumps([settings, machine], sort_keys=True).encode())
+    for path in files:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """One file that holds the newest state of one training.
+
+    The file is its content's SHA-256 and what `torch.save` made of the state: tensors, numbers,
+    text, and lists and dicts of these, since it is loaded with `weights_only`.
+
+    Args:
+        path: the file; its name should hold the training's key.
+        seconds: how often `due` says that it is time to save.
+    """
+
+    def __init__(self, path: str | Path, seconds: float) -> None:
+        self.path = Path(path)
+        self.seconds = seconds
+        self._saved = time.monotonic()
+
+    def load(self) -> State | None:
+        """The saved state, or None if there is none; a damaged file is told of, and not used."""
+        for half in self.path.parent.glob(f".{self.path.name}.*.part"):
+            half.unlink()
+        if not self.path.is_file():
+            return None
+        data = self.path.read_bytes()
+        digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
+            say(f"{self.path} is damaged; training starts from its beginning.")
+            return None
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+    def due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() - self._saved >= self.seconds
+
+    def save(self, state: State) -> None:
+        """Replace the saved state; a kill at any moment leaves the old one or the new one."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+        self._saved = time.monotonic()
+
+    def remove(self) -> None:
+        """The training is complete, and so are its results: forget the state."""
+        self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def noticing_signals() -> Iterator[Callable[[], int]]:
+    """In the body SIGTERM and SIGINT stop nothing; the function that is given returns the last one.
+
+    It returns 0 if there was none.
+    """
+    noticed = [0]
+
+    def notice(number: int, _: object) -> None:
+        noticed[0] = number
+
+    before = {number: signal.signal(number, notice) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: noticed[0]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

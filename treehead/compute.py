@@ -1,0 +1,30 @@
+"""What the machine computes with: its device, and the precision that it is fast in."""
+
+import torch
+
+from treehead.artifacts import InputError
+
+
+def device(setting: str, key: str) -> str:
+    """ "cpu" or "cuda"; "auto" takes the GPU if there is one. `key` names the setting in errors."""
+    available = setting != "cpu" and torch.cuda.is_available()
+    if setting == "cuda" and not available:
+        raise InputError(f"{key} is cuda, but torch sees no GPU; set it to auto or cpu.")
+    return "cuda" if available else "cpu"
+
+
+def precision(setting: str, device: str) -> torch.dtype:
+    """The type of a network's products; "auto" takes bfloat16 where the hardware multiplies it.
+
+    A CPU without such instructions converts each number, and is slower than in float32.
+    """
+    if setting == "auto":
+        setting = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[setting]
+
+
+def _multiplies_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,55 @@
+"""The networks of the study's ResNet track: one backbone, trained for each of several objectives."""
+
+from typing import Any
+
+import pandas as pd
+
+Config = dict[str, Any]
+
+
+def name(finetune: Config) -> str:
+    """The name of the network that the settings train: its objective, and a bottleneck's width."""
+    objective = finetune["objective"]
+    return f"{objective}-{finetune['bottleneck']}" if objective == "bottleneck" else objective
+
+
+def configured(config: Config, network: str) -> Config:
+    """The configuration with the settings that train the network of that name."""
+    objective, _, width = network.partition("-")
+    own = {"objective": objective} | ({"bottleneck": int(width)} if width else {})
+    return {**config, "finetune": {**config["finetune"], **own}}
+
+
+def has_tree(network: str) -> bool:
+    """Whether the network's own head has a parent layer, under which children can be fitted."""
+    return network in ("parent", "joint")
+
+
+def table(
+    heads: dict[str, Config], trees: dict[str, Config], study: pd.DataFrame | None
+) -> pd.DataFrame:
+    """One row a network, in the order given.
+
+    Args:
+        heads: by network, the metrics of its own head.
+        trees: by network, the metrics of the tree on top of it, for those that have one.
+        study: the study's `network`, and its `accuracy`, `parent_accuracy`, `child_accuracy` and
+            `tree_accuracy` in per cent; None if the images are not the study's.
+    """
+    rows = []
+    for network, head in heads.items():
+        row = {"network": network, **head}
+        if tree := trees.get(network):
+            children = [row["child_accuracy"] for row in tree["per_parent"] if row["count"]]
+            row |= {
+                "child_accuracy": sum(children) / len(children),
+                "best_child_accuracy": max(children),
+                "tree_accuracy": tree["accuracy"],
+                "linear_accuracy": tree["flat"]["accuracy"],
+            }
+        rows.append(row)
+    ours = pd.DataFrame(rows)
+    if study is None:
+        return ours
+    known = study.set_index("network") / 100
+    return ours.join(known.add_prefix("study_"), on="network")

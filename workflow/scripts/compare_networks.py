@@ -1,0 +1,18 @@
+"""The networks as a table and as a figure."""
+
+import pandas
+
+from treehead import artifacts, console, figures, networks
+
+settings = snakemake.params.networks
+with console.job(snakemake.log[0]):
+    heads = map(artifacts.read_json, snakemake.input.heads)
+    trees = map(artifacts.read_json, snakemake.input.trees)
+    study = pandas.read_csv(snakemake.input.study) if settings["of_the_study"] else None
+    table = networks.table(
+        dict(zip(settings["names"], heads, strict=True)),
+        dict(zip(settings["with_tree"], trees, strict=True)),
+        study,
+    )
+    artifacts.write_text(snakemake.output.table, table.to_csv(index=False))
+    figures.save(figures.networks(table, settings["title"]), snakemake.output.figure)

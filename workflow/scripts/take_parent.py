@@ -1,0 +1,8 @@
+"""The parent layer of the head that a network was trained with, by the names of the tree's."""
+
+from treehead import artifacts, console
+
+with console.job(snakemake.log[0]):
+    head = artifacts.read_tensors(snakemake.input.head)
+    parent = {name: head[f"first.{name}"] for name in ("weight", "bias")}
+    artifacts.write_tensors(snakemake.output[0], parent)
