@@ -165,9 +165,9 @@ class Whitening(nn.Module):
 
 
 def airbench(size: int, widths: list[int]) -> tuple[nn.Module, int]:
-    """A whitening layer and a stage for each of `widths`, after airbench96 (Jordan, 2024).
+    """A whitening layer and a stage for each of `widths`, after airbench94 (Jordan, 2024).
 
-    A stage is a convolution that halves the side, and two more with a shortcut around them.
+    A stage is two convolutions, the first of which halves the side.
     """
     inputs = [24, *widths[:-1]]
     stages = (_stage(before, after) for before, after in zip(inputs, widths, strict=True))
@@ -181,13 +181,8 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
         nn.MaxPool2d(2),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
-        _Residual(
-            _identity_convolution(outputs, outputs),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            _identity_convolution(outputs, outputs),
-            nn.BatchNorm2d(outputs),
-        ),
+        _identity_convolution(outputs, outputs),
+        nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
 
