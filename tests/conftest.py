@@ -5,11 +5,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +59,12 @@ class Project(NamedTuple):
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder, self.settings)
 
+    def command(self, layer: Path, *arguments: str) -> list[str]:
+        """The call of snakemake with the settings, which are written to `layer`."""
+        layer.write_text(json.dumps(nested(self.settings)))
+        layers = ["tests/tiny.yaml", str(layer)]
+        return [sys.executable, "-m", "snakemake", "--configfile", *layers, *arguments]
+
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake in the folder, with its own cache and without settings from outside."""
         kept = {
@@ -65,17 +73,30 @@ class Project(NamedTuple):
             if not name.startswith(("HF_", "SNAKEMAKE_", "PYTHON"))
         }
         with tempfile.TemporaryDirectory() as outside:
-            layer = Path(outside) / "layer.json"
-            layer.write_text(json.dumps(nested(self.settings)))
-            layers = ["tests/tiny.yaml", str(layer)]
             return subprocess.run(
-                [sys.executable, "-m", "snakemake", "--configfile", *layers, *arguments],
+                self.command(Path(outside) / "layer.json", *arguments),
                 cwd=self.folder,
                 env=kept | {"XDG_CACHE_HOME": outside} | environment,
                 capture_output=True,
                 text=True,
                 check=False,
             )
+
+    def killed_after(self, writes: int, pattern: str, target: str) -> None:
+        """Make the target, and kill all processes when a file was seen to be written so often."""
+        with tempfile.TemporaryDirectory() as outside:
+            process = subprocess.Popen(
+                self.command(Path(outside) / "layer.json", "--cores=2", "--", target),
+                cwd=self.folder,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            seen: set[int] = set()
+            while len(seen) < writes and process.poll() is None:
+                with suppress(FileNotFoundError):
+                    seen |= {path.stat().st_mtime_ns for path in self.folder.glob(pattern)}
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def run(self, *targets: str, **environment: str) -> None:
         """Make the targets; they must succeed."""

@@ -19,8 +19,13 @@ def pictures(n: int, height: int = 9, width: int = 9) -> Tensor:
 
 
 def warped(images: Tensor, seed: int = 0, **settings: object) -> Tensor:
-    still = {"flip": False, "rotation": 0, "crop": 0}
+    still = {"mirrored": torch.zeros(len(images), dtype=torch.bool), "rotation": 0, "crop": 0}
     return augment.warp(images, **{**still, **settings}, generator=Generator().manual_seed(seed))
+
+
+def mirrored(kind: str, n: int, epoch: int = 1, seed: int = 0) -> Tensor:
+    first = torch.rand(n, generator=Generator().manual_seed(1)) < 0.5
+    return augment.mirrored(kind, first, epoch, Generator().manual_seed(seed))
 
 
 @pytest.fixture
@@ -35,13 +40,47 @@ def test_no_flip_no_rotation_and_no_shift_is_the_identity(size: tuple[int, int])
     torch.testing.assert_close(warped(images), images, rtol=0, atol=1e-5)
 
 
-def test_a_flip_mirrors_half_of_the_images_exactly():
-    images = pictures(200)
-    flipped = warped(images, flip=True)
-    mirrored = (flipped - images.flip(-1)).abs().amax((1, 2, 3)) < 1e-5
-    kept = (flipped - images).abs().amax((1, 2, 3)) < 1e-5
-    assert (mirrored ^ kept).all()
-    assert 60 < mirrored.sum() < 140
+def test_a_flip_mirrors_those_that_it_shall_exactly():
+    images, chosen = pictures(200), mirrored("random", 200)
+    expected = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    torch.testing.assert_close(warped(images, mirrored=chosen), expected, rtol=0, atol=1e-5)
+
+
+def test_a_random_flip_mirrors_half_of_the_images_anew_each_time():
+    one, other = mirrored("random", 500, seed=0), mirrored("random", 500, seed=1)
+    assert 200 < one.sum() < 300
+    assert 200 < (one ^ other).sum() < 300
+    assert torch.equal(mirrored("random", 500, seed=0), one)
+    assert not mirrored("none", 500).any()
+
+
+def test_an_alternating_flip_shows_both_sides_in_any_two_epochs():
+    epochs = [mirrored("alternating", 500, epoch, seed=epoch) for epoch in (1, 2, 3)]
+    assert 200 < epochs[0].sum() < 300
+    assert torch.equal(epochs[1], ~epochs[0])
+    assert torch.equal(epochs[2], epochs[0])
+
+
+@pytest.mark.parametrize("side", [1, 4, 5])
+def test_a_cutout_is_a_square_that_is_set_to_the_mean(side: int):
+    """A square of an even side reaches one pixel less than its half to one of its sides."""
+    images = pictures(300, 12, 16)
+    cut = augment.cutout(images, side, Generator().manual_seed(0))
+    hidden = (cut == 0).all(1)
+    assert torch.equal(
+        cut[~hidden[:, None].expand_as(cut)], images[~hidden[:, None].expand_as(cut)]
+    )
+    rows, columns = hidden.any(2).sum(1), hidden.any(1).sum(1)
+    whole = side if side % 2 else side - 1
+    assert torch.equal(hidden.sum((1, 2)), rows * columns), "it is a rectangle"
+    assert rows.max() == columns.max() == whole
+    assert (rows == whole).float().mean() > 0.5, "only those at the border are smaller"
+    assert len(hidden.flatten(1).unique(dim=0)) > 50
+
+
+def test_a_cutout_of_no_pixels_leaves_the_images():
+    images = pictures(3)
+    assert augment.cutout(images, 0, Generator()) is images
 
 
 @pytest.mark.parametrize("crop", [1, 3])
@@ -79,7 +118,7 @@ def test_a_rotated_image_may_be_mirrored_too(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch, "rand", lambda n, generator: torch.zeros(n))
     images = pictures(3)
     expected = torch.rot90(images, -1, (2, 3)).flip(-1)
-    warp = warped(images, flip=True, rotation=90)
+    warp = warped(images, mirrored=torch.ones(3, dtype=torch.bool), rotation=90)
     torch.testing.assert_close(warp, expected, rtol=0, atol=1e-4)
 
 
@@ -113,7 +152,7 @@ def test_angles_go_to_either_side_and_not_beyond_the_largest():
     assert angles.max() > 7
 
 
-@pytest.mark.parametrize("settings", [{"flip": True}, {"rotation": 30}, {"crop": 2}])
+@pytest.mark.parametrize("settings", [{"rotation": 30}, {"crop": 2}])
 def test_draws_are_each_images_own_and_the_generators_alone(settings: dict):
     images = pictures(1).expand(16, -1, -1, -1)
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""The study's two backbones, and their preprocessing against torchvision's."""
+"""The backbones, those of torchvision too, and their preprocessing against torchvision's."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from torchvision import models
 from torchvision.transforms import v2
 
-from treehead import backbones, counting
+from treehead import backbones, counting, settings, torchvision_models, weights
+from treehead.artifacts import InputError
 from treehead.backbones import Backbone
 
 ROOT = Path(__file__).parents[1]
@@ -63,9 +65,11 @@ def test_a_backbone_has_no_classifier_and_no_dropout_at_its_end(architecture: st
     assert isinstance(list(backbone.modules())[-1], nn.Flatten)
 
 
-@pytest.mark.parametrize("architecture", ["phinet", "resnet9"])
+@pytest.mark.parametrize("architecture", ["phinet", "resnet9", "airbench"])
 def test_a_seed_decides_the_initial_weights(architecture: str):
-    own = {"phinet": PHINET, "resnet9": {"width": 0.0625}}[architecture]
+    own = {"phinet": PHINET, "resnet9": {"width": 0.0625}, "airbench": {"widths": [32]}}[
+        architecture
+    ]
 
     def first_weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
@@ -116,3 +120,131 @@ def test_the_cost_of_a_backbone_is_counted_layer_by_layer():
     backbone = Backbone(layers, 5, 8, MEAN, STD)
     assert counting.macs(backbone, 8) == 3 * 4 * 9 * 64 + 4 * 5
     assert counting.parameters(backbone) == 3 * 4 * 9 + 4 + 4 * 5 + 5
+
+
+def test_the_config_knows_the_architectures_that_there_are():
+    """It names them itself, since it is checked without torch."""
+    assert set(settings.ARCHITECTURES) == set(backbones.ARCHITECTURES)
+
+
+def test_airbench_has_less_than_two_million_parameters():
+    backbone = backbones.build("airbench", {"widths": [64, 256, 256]}, 32, NORMALIZATION).eval()
+    assert backbone.dim == 256
+    assert parameters(backbone) + 256 * 20 + 20 * 100 < 2e6
+    with torch.inference_mode():
+        assert backbone(pictures(2, 32)).shape == (2, 256)
+
+
+def test_an_identity_convolution_passes_on_its_inputs():
+    layer = backbones._identity_convolution(4, 6)
+    x = torch.randn(2, 4, 5, 5)
+    torch.testing.assert_close(layer(x)[:, :4], x)
+
+
+def test_whitened_patches_are_uncorrelated_and_of_unit_variance():
+    torch.manual_seed(0)
+    backbone = backbones.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
+    images = pictures(200, 16).float()
+    images = (images + images.roll(1, 3) + images.roll(1, 2) + 40).clamp(0, 255).to(torch.uint8)
+    backbone.whiten(images)
+    layer = backbone.network[0]
+    filtered = layer(backbone.preprocess(images)).transpose(0, 1).flatten(1)
+    second_moment = filtered[:12] @ filtered[:12].T / filtered.shape[1]
+    torch.testing.assert_close(second_moment, torch.eye(12), rtol=0, atol=0.02)
+    torch.testing.assert_close(filtered[12:], -filtered[:12])
+    assert not layer.weight.requires_grad
+
+
+def test_a_whitening_layer_that_has_weights_keeps_them():
+    """Those of a trained network are not made anew."""
+    backbone = backbones.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
+    backbone.network[0].weight.fill_(0.5)
+    backbone.whiten(pictures(9, 16))
+    assert (backbone.network[0].weight == 0.5).all()
+
+
+SMALL = ["mobilenet_v3_small", "resnet18", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5"]
+DIMS = {"mobilenet_v3_small": 576, "resnet18": 512, "squeezenet1_1": 512}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_of_torchvision_gives_features_and_has_no_classifier(name: str):
+    torch.manual_seed(0)
+    backbone = backbones.build(f"torchvision/{name}", {}, 64, NORMALIZATION).eval()
+    assert backbone.dim == DIMS.get(name, 1024 if name.startswith("shuffle") else 1280)
+    with torch.inference_mode():
+        features = backbone(pictures(2, 32))
+    assert features.shape == (2, backbone.dim)
+    assert features.isfinite().all()
+    assert not torch.equal(features[0], features[1])
+    whole = models.get_model(name, weights=None)
+    names, mine = set(whole.state_dict()), set(backbone.network.state_dict())
+    assert mine < names
+    assert all(key.split(".")[0] in ("classifier", "fc") for key in names - mine)
+
+
+# The smallest of each family, and the side of the images that it needs.
+FAMILIES = {
+    "alexnet": 64,
+    "convnext_tiny": 32,
+    "densenet121": 32,
+    "efficientnet_b0": 32,
+    "efficientnet_v2_s": 32,
+    "googlenet": 32,
+    "inception_v3": 96,
+    "maxvit_t": 224,
+    "mobilenet_v2": 32,
+    "regnet_y_400mf": 32,
+    "swin_t": 32,
+    "swin_v2_t": 64,
+    "vgg11_bn": 32,
+    "vit_b_32": 32,
+}
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES.items())
+def test_every_family_of_torchvision_gives_features(name: str, size: int):
+    network, dim = torchvision_models.extractor(name, size)
+    with torch.inference_mode():
+        assert network.eval()(torch.zeros(2, 3, size, size)).shape == (2, dim)
+    assert 128 <= dim <= 25088
+
+
+def test_the_families_are_all_that_torchvision_has():
+    families = {"mnasnet", "resnet", "resnext", "shufflenet", "squeezenet", "wide"}
+    families |= {name.split("_")[0].rstrip("0123456789") for name in FAMILIES}
+    known = {name.split("_")[0].rstrip("0123456789") for name in models.list_models(module=models)}
+    assert known - families == set()
+
+
+def test_a_model_that_torchvision_lacks_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean torchvision/mobilenet_v3_small"):
+        torchvision_models.extractor("mobilenet_v3_smal", 32)
+
+
+def test_images_that_are_too_small_for_a_model_are_told_so():
+    with pytest.raises(InputError, match=r"alexnet can't read images of backbone\.image_size 16"):
+        torchvision_models.extractor("alexnet", 16)
+
+
+def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeypatch, tmp_path):
+    """From torch's cache, where the file lies under the name that torchvision gives it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = models.get_model_weights("squeezenet1_1").DEFAULT.url
+    torch.manual_seed(7)
+    tensors = models.get_model("squeezenet1_1", weights=None).state_dict()
+    path = tmp_path / "hub" / "checkpoints" / Path(url).name
+    path.parent.mkdir(parents=True)
+    torch.save(tensors, path)
+    found = torchvision_models.pretrained("squeezenet1_1")
+    network, _ = torchvision_models.extractor("squeezenet1_1", 64)
+    fitted = weights.fit(found, network, "torchvision's squeezenet1_1")
+    assert fitted.keys() == network.state_dict().keys()
+    assert all(torch.equal(value, tensors[name]) for name, value in fitted.items())
+
+
+def test_weights_that_can_not_be_fetched_are_told_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="torchvision's weights of squeezenet1_1 can't be fetched"):
+        torchvision_models.pretrained("squeezenet1_1")

@@ -13,7 +13,6 @@ import yaml
 from torch import nn
 
 from treehead import backbones, embed
-from treehead.artifacts import InputError
 from treehead.backbones import Backbone
 
 ROOT = Path(__file__).parents[1]
@@ -241,12 +240,3 @@ def test_features_stand_in_the_order_of_views_and_images():
     images[:, 0, 0, 0], images[:, 0, 0, 3] = np.arange(5), 10 + np.arange(5)
     features = embed.embed(images, ["identity", "flip"], lambda x: x[:, :1, 0, 0], 2, "embed")
     assert features.tolist() == [[[i] for i in range(5)], [[10 + i] for i in range(5)]]
-
-
-def test_the_device_is_what_there_is(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [embed.device(name) for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert [embed.device(name) for name in ("auto", "cpu")] == ["cpu", "cpu"]
-    with pytest.raises(InputError, match=r"embed\.device is cuda, but torch sees no GPU"):
-        embed.device("cuda")

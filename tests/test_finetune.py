@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from training import PARENT_OF, SETTINGS, coloured, copied, fresh
 
-from treehead import backbones, finetune
+from treehead import backbones, finetune, objectives, optimization
 from treehead.artifacts import InputError
 from treehead.finetune import Classifier, Images
 from treehead.objectives import Objective
@@ -230,11 +230,118 @@ def test_an_epoch_is_a_shuffled_partition_without_a_batch_of_one(n: int, size: i
         assert list(range(n)) not in orders
 
 
-def test_the_schedules_end_low():
-    """OneCycle climbs to the rate and falls; cosine starts there."""
-    onecycle = [row.learning_rate for row in tuned(epochs=6)[2]]
-    cosine = [row.learning_rate for row in tuned(epochs=6, schedule="cosine")[2]]
-    assert onecycle[0] < max(onecycle) > onecycle[-1]
-    assert cosine == sorted(cosine, reverse=True)
-    assert cosine[0] == SETTINGS["learning_rate"]
-    assert cosine[-1] < 0.1 * cosine[0]
+def rates(schedule: str) -> list[float]:
+    """The learning rate at the start of each of twelve epochs of three steps."""
+    return [row.learning_rate for row in tuned(epochs=12, schedule=schedule)[2]]
+
+
+def test_onecycle_and_triangle_climb_to_the_rate_and_fall():
+    for schedule in ("onecycle", "triangle"):
+        found = rates(schedule)
+        peak = found.index(max(found))
+        assert 0 < peak < 6
+        assert found[: peak + 1] == sorted(found[: peak + 1])
+        assert found[peak:] == sorted(found[peak:], reverse=True)
+        assert max(found) == pytest.approx(SETTINGS["learning_rate"], rel=0.1)
+        assert 0 < found[-1] < 0.15 * SETTINGS["learning_rate"]
+
+
+def test_triangle_is_two_straight_lines():
+    """Warm-up is a quarter of 36 steps: a ninth more a step, then a 28th less."""
+    found = np.array(rates("triangle")) / SETTINGS["learning_rate"]
+    steps = 3 * np.arange(12)
+    np.testing.assert_allclose(found, np.minimum((steps + 1) / 9, (36 - steps) / 28))
+
+
+def test_cosine_starts_at_the_rate_and_only_falls():
+    found = rates("cosine")
+    assert found == sorted(found, reverse=True)
+    assert found[0] == SETTINGS["learning_rate"]
+    assert found[-1] < 0.1 * found[0]
+
+
+def test_step_divides_by_ten_after_each_third():
+    expected = [SETTINGS["learning_rate"] / 10 ** (epoch // 4) for epoch in range(12)]
+    assert rates("step") == pytest.approx(expected)
+
+
+def test_averaged_weights_are_what_is_judged_and_kept():
+    """With a decay near one they stay near the first step's, wherever the rest goes."""
+    plain, near = tuned(epochs=3)[0], tuned(epochs=3, average=0.9999)[0]
+    start = dict(fresh().named_parameters())
+
+    def moved(backbone: backbones.Backbone) -> float:
+        return sum(
+            float((value - start[name]).norm()) for name, value in backbone.named_parameters()
+        )
+
+    assert 0 < moved(near) < 0.5 * moved(plain)
+
+
+def test_gradients_are_clipped_by_value():
+    """Of SGD's first step from a rate of one, none is larger than the clip."""
+    settings = {"optimizer": "sgd", "momentum": 0, "schedule": "cosine", "learning_rate": 1.0}
+    settings |= {"weight_decay": 0, "steps_per_epoch": 1}
+    before = dict(fresh().named_parameters())
+
+    def largest(clip: float) -> float:
+        after = tuned(**settings, gradient_clip=clip)[0].named_parameters()
+        return max(float((value - before[name]).abs().max()) for name, value in after)
+
+    assert largest(0.01) == pytest.approx(0.01, rel=1e-4)
+    assert largest(0) > 0.02
+
+
+@pytest.mark.parametrize(("steps", "seen"), [(1, 8), (2, 16), (3, 20), (9, 20)])
+def test_an_epoch_may_be_cut_to_some_steps(monkeypatch, steps: int, seen: int):
+    counts, step = [], finetune._Run._train_step
+
+    def counted(self: object, rows: Tensor) -> None:
+        counts.append(len(rows))
+        step(self, rows)
+
+    monkeypatch.setattr(finetune._Run, "_train_step", counted)
+    _, _, history = tuned(epochs=2, steps_per_epoch=steps)
+    assert sum(counts) == 2 * seen
+    assert all(0.5 < row.loss < 20 for row in history)
+
+
+def test_the_first_epochs_train_on_smaller_images(monkeypatch):
+    sizes, loss = [], finetune.Classifier.forward
+
+    def noted(self: Classifier, images: Tensor, fine: Tensor) -> Tensor:
+        sizes.append(images.shape[-1])
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        return loss(self, images, fine)
+
+    monkeypatch.setattr(finetune.Classifier, "forward", noted)
+    tuned(epochs=3, progressive={"image_size": 12, "epochs": 2})
+    assert sizes == [12] * 6 + [16] * 3
+
+
+def test_images_that_the_network_can_not_read_are_told_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(finetune, "_train", lambda *_: pytest.fail("it began"))
+    small = {"image_size": 3, "epochs": 1}
+    with pytest.raises(InputError, match=r"can't read images of 3 pixels .*image_size"):
+        tuned(progressive=small)
+
+
+def test_biases_and_scales_do_not_decay():
+    parameters = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
+    frozen = nn.Parameter(torch.ones(3, 3), requires_grad=False)
+    for kind in ("adam", "adamw", "sgd"):
+        settings = {**SETTINGS, "optimizer": kind, "weight_decay": 0.1}
+        groups = optimization.optimizer([*parameters, frozen], settings).param_groups
+        assert [group["weight_decay"] for group in groups] == [0.1, 0]
+        assert [len(group["params"]) for group in groups] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_what_a_head_is_measured_by_is_what_it_tells(kind: str, features: Tensor):
+    head, fine = objective(objective=kind), torch.tensor([0, 1, 4, 2])
+    report = objectives.measure(head, features, fine)
+    expected = {"flat": {"accuracy"}, "bottleneck": {"accuracy"}, "parent": {"parent_accuracy"}}
+    assert set(report) == expected.get(kind, {"parent_accuracy", "accuracy"})
+    assert list(report.values())[-1] == head.correct(features, fine) / 4
+    sizes = {"flat": 6 * 5, "parent": 6 * 3, "bottleneck": 6 * 3 + 3 * 5, "joint": 6 * 3 + 3 * 5}
+    assert objectives.macs(head) == sizes[kind]

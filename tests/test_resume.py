@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Project
 from torch import nn
-from training import Training, coloured, digest
+from training import Training, digest
 
 from treehead import artifacts, checkpoint, finetune
 from treehead.artifacts import InputError
@@ -195,13 +196,27 @@ def test_a_loss_far_above_its_first_has_diverged():
         training.run(None)
 
 
-def test_threads_of_writers_do_not_matter(tmp_path: Path):
-    """The hash of a state is of its content alone."""
+def test_a_state_begins_with_the_hash_of_the_rest(tmp_path: Path):
     path = tmp_path / "state.pt"
     Checkpoint(path, 0).save({"x": torch.ones(3)})
     data = path.read_bytes()
     assert data[:32] == hashlib.sha256(data[32:]).digest()
 
 
-def test_coloured_images_are_those_of_their_seed():
-    assert torch.equal(coloured(8, 1).pixels, coloured(8, 1).pixels)
+def test_a_killed_run_of_the_pipeline_goes_on_to_the_same_bytes(pristine: Project, tmp_path: Path):
+    """SIGKILL to all of it, twice; then the user's way: unlock, and the same command."""
+    weights = "results/backbone/weights.safetensors"
+    settings = {"finetune.epochs": 3, "finetune.save_seconds": 0, "dataset.train_per_class": 8}
+    whole = pristine.copy(tmp_path / "whole").having(settings)
+    whole.run(weights)
+    killed = pristine.copy(tmp_path / "killed").having(settings)
+    for states in (1, 4):
+        killed.killed_after(states, "results/backbone/unfinished-*.pt", weights)
+        assert not (killed.folder / weights).exists()
+        assert list(killed.folder.glob("results/backbone/unfinished-*.pt"))
+        killed.snakemake("--unlock")
+    killed.run(weights)
+    assert (killed.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
+    log = (killed.folder / "results/logs/finetune_backbone.log").read_text()
+    assert "Resumed in epoch" in log
+    assert not list(killed.folder.glob("results/backbone/*unfinished*"))

@@ -63,7 +63,9 @@ def test_every_shipped_config_is_valid_over_the_default(config: dict, layer: Pat
 
 
 def test_the_configs_of_the_brief_are_shipped():
-    assert {"config", "cifar100"} <= {layer.stem for layer in LAYERS}
+    assert {"config", "cifar100", "cifar100-cpu", "study", "study-resnet9"} <= {
+        layer.stem for layer in LAYERS
+    }
 
 
 def test_the_default_has_every_key_of_the_schema_and_no_other(config: dict):
@@ -132,7 +134,11 @@ def test_the_manual_explains_every_key_and_no_other(config: dict):
         ("finetune.epochs", "1e1", "finetune.epochs is 10.0; it must be of type integer"),
         ("parent.learning_rate", "fast", "parent.learning_rate is 'fast'; .* of type number"),
         ("dataset.train_per_class", "all", "is 'all'; it must be of type integer or null"),
-        ("finetune.augment.flip", 1, "finetune.augment.flip is 1; it must be of type boolean"),
+        (
+            "finetune.augment.flip",
+            True,
+            "flip is True; it must be one of none, random, alternating",
+        ),
         ("finetune.epochs", -1, "finetune.epochs is -1; it must be at least 0"),
         ("threads.heads", 0, "threads.heads is 0; it must be at least 1"),
         ("dataset.val_fraction", 0.9, r"dataset.val_fraction is 0.9; it must be at most 0.5"),
@@ -142,7 +148,13 @@ def test_the_manual_explains_every_key_and_no_other(config: dict):
         ("child.l2", -0.1, "child.l2 is -0.1; it must be at least 0"),
         ("parent.objective", "jont", r"must be one of parent, joint \(did you mean joint\?\)"),
         ("child.input", "logits", "must be one of parent_logits, features"),
-        ("backbone.architecture", "ResNet9", r"\(did you mean resnet9\?\)"),
+        ("backbone.architecture", "ResNet9", r"or torchvision/<name> \(did you mean resnet9\?\)"),
+        ("backbone.weights", "torchvision", "torchvision has no weights of resnet9; set"),
+        ("finetune.device", "gpu", "finetune.device is 'gpu'; it must be one of auto, cpu, cuda"),
+        ("finetune.processes", 0, "finetune.processes is 0; it must be at least 1"),
+        ("finetune.average", 1, "finetune.average is 1; it must be less than 1"),
+        ("finetune.progressive.size", 24, "finetune.progressive.size is no key"),
+        ("networks", ["bottleneck"], "networks.0"),
         ("embed.views", ["flip"], "embed.views.0"),
         ("embed.views", ["identity", "identity"], "embed.views"),
         ("dataset.mean", [0.5, 0.5], "dataset.mean"),
@@ -180,7 +192,7 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(config: dict):
         ("seed", "12", 12),
         ("child", "{input: features, l2: 0.01}", {"input": "features", "l2": 0.01}),
         ("embed.views", "[identity]", ["identity"]),
-        ("finetune.augment.flip", "false", False),
+        ("finetune.steps_per_epoch", "2", 2),
     ],
 )
 def test_what_yaml_or_the_command_line_left_as_text_is_mended(config, key, text, number):

@@ -136,7 +136,7 @@ class _Residual(nn.Sequential):
 
 
 class Whitening(nn.Module):
-    """A fixed 2 x 2 convolution 3 -> 24 to uncorrelated patches, of both signs; its bias is learned.
+    """A fixed 2 x 2 convolution to uncorrelated values of both signs; its bias is learned.
 
     After the first layer of airbench (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
     2024, section 3.2).

@@ -1,7 +1,6 @@
 """Train a backbone with a head on top; the best epoch by val is kept, and a stop loses nothing."""
 
 import copy
-import math
 import signal
 import time
 from collections.abc import Callable
@@ -251,9 +250,7 @@ class _Run:
         torch.manual_seed(key + parallel.rank())
         mine = parallel.part(len(rows))
         share = (mine.stop - mine.start) / len(rows)
-        with torch.autocast(
-            self.device, self.precision, enabled=self.precision != torch.float32
-        ):
+        with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
             loss = share * self.compiled(images[mine], fine[mine])
         (value,) = parallel.total(loss.item())
         if self.first_loss is None:

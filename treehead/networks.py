@@ -1,4 +1,4 @@
-"""The networks of the study's ResNet track: one backbone, trained for each of several objectives."""
+"""The networks of the study's ResNet track: one backbone, trained for several objectives."""
 
 from typing import Any
 

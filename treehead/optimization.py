@@ -9,7 +9,9 @@ from torch import nn
 from torch.optim import lr_scheduler, swa_utils
 
 
-def optimizer(parameters: Iterable[nn.Parameter], settings: dict[str, Any]) -> torch.optim.Optimizer:
+def optimizer(
+    parameters: Iterable[nn.Parameter], settings: dict[str, Any]
+) -> torch.optim.Optimizer:
     """The optimiser of `finetune.optimizer`; biases and BatchNorm's scales do not decay.
 
     Args:
@@ -23,7 +25,10 @@ def optimizer(parameters: Iterable[nn.Parameter], settings: dict[str, Any]) -> t
             "params": [parameter for parameter in trained if parameter.ndim > 1],
             "weight_decay": settings["weight_decay"],
         },
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [parameter for parameter in trained if parameter.ndim <= 1],
+            "weight_decay": 0.0,
+        },
     ]
     rate = settings["learning_rate"]
     match settings["optimizer"]:
@@ -70,7 +75,7 @@ def schedule(
 
 
 def average(model: nn.Module, decay: float) -> swa_utils.AveragedModel:
-    """An exponential moving average of all parameters and buffers, of about 1 / (1 - decay) steps."""
+    """An exponential average of parameters and buffers over about 1 / (1 - decay) steps."""
     return swa_utils.AveragedModel(
         model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay), use_buffers=True
     )

@@ -15,6 +15,7 @@ from treehead.artifacts import InputError
 from treehead.taxonomy import groups
 
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
+ARCHITECTURES = ("phinet", "resnet9", "airbench")
 # Weights that are no file.
 NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
 
@@ -104,6 +105,14 @@ def _unknown_key(path: list[str], error: ValidationError) -> str:
 def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     """What no schema can say: settings that do not go together, files that are not there."""
     dataset, backbone, taxonomy = config["dataset"], config["backbone"], config["taxonomy"]
+    architecture = backbone["architecture"]
+    if architecture not in ARCHITECTURES and not architecture.startswith("torchvision/"):
+        near = difflib.get_close_matches(architecture.lower(), ARCHITECTURES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        yield (
+            f"backbone.architecture is {architecture!r}; it must be one of "
+            f"{', '.join(ARCHITECTURES)}, or torchvision/<name>{hint}"
+        )
     generated, named = dataset["source"] == "generated", dataset["name"] == "demo100"
     if generated != named:
         yield (
@@ -138,7 +147,7 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
-    of_torchvision = backbone["architecture"].startswith("torchvision/")
+    of_torchvision = architecture.startswith("torchvision/")
     if backbone["weights"] == "torchvision" and not of_torchvision:
         yield (
             f"torchvision has no weights of {backbone['architecture']}; set backbone.weights to "

@@ -19,11 +19,21 @@ def _part(mapping: Config, *keys: str) -> Config:
     return {key: mapping[key] for key in keys}
 
 
-def _used_by_objective(part: Config) -> Config:
-    """A copy without the settings of other objectives than the chosen one."""
-    owner = {"bottleneck": "bottleneck", "child_weight": "joint"}
+# Settings that only one choice of another setting uses.
+_USED_WITH = {
+    "bottleneck": ("objective", "bottleneck"),
+    "child_weight": ("objective", "joint"),
+    "momentum": ("optimizer", "sgd"),
+    "warmup": ("schedule", "triangle"),
+}
+
+
+def _used(part: Config) -> Config:
+    """A copy without the settings that the choices made in it leave unused."""
     return {
-        key: part[key] for key in part if owner.get(key, part["objective"]) == part["objective"]
+        key: part[key]
+        for key in part
+        if key not in _USED_WITH or part[_USED_WITH[key][0]] == _USED_WITH[key][1]
     }
 
 
@@ -91,7 +101,7 @@ def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
     """
     if config["finetune"]["epochs"] == 0:
         return {"epochs": 0, "network": network(config)}
-    used = _used_by_objective(config["finetune"])
+    used = _used(config["finetune"])
     del used["save_seconds"]
     return {
         **used,
@@ -105,7 +115,7 @@ def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
 
 def own_head(config: Config, taxonomy: Taxonomy | None) -> Config:
     """The head that the backbone is trained with, and its measurement."""
-    used = _used_by_objective(config["finetune"])
+    used = _used(config["finetune"])
     return {
         "network": networks.name(config["finetune"]),
         "objective": {key: used[key] for key in _OBJECTIVE if key in used},
@@ -197,7 +207,7 @@ def compared_networks(config: Config) -> Config:
 
 def parent(config: Config, taxonomy: Taxonomy | None) -> Config:
     """The parent layer; which children a parent has, not in which order, matters to it."""
-    used = _used_by_objective(config["parent"])
+    used = _used(config["parent"])
     del used["top_k"]
     return {
         **used,

@@ -1,7 +1,7 @@
 """Classification models of torchvision by their names, with the classifier taken off."""
 
+import copy
 import difflib
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,17 +29,17 @@ def extractor(name: str, size: int) -> tuple[nn.Module, int]:
     Raises:
         InputError: there is no such model, or it can't read images of that size.
     """
-    with torch.device("meta"):
-        features = _without_classifier(name, size).eval()
-        try:
-            dim = features(torch.empty(2, 3, size, size)).shape[1]
-        except (AssertionError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"backbone.architecture torchvision/{name} can't read images of backbone.image_size "
-                f"{size} ({reason}); give it larger ones."
-            ) from error
-    return _without_classifier(name, size), dim
+    network = _without_classifier(name, size)
+    shapes = copy.deepcopy(network).to("meta").eval()
+    try:
+        dim = shapes(torch.empty(2, 3, size, size, device="meta")).shape[1]
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"backbone.architecture torchvision/{name} can't read images of backbone.image_size "
+            f"{size} ({reason}); give it larger ones."
+        ) from error
+    return network, dim
 
 
 def _without_classifier(name: str, size: int) -> nn.Module:
@@ -53,12 +53,15 @@ def _without_classifier(name: str, size: int) -> nn.Module:
         raise InputError(
             f"torchvision can't build {name} for backbone.image_size {size} ({error})."
         ) from error
-    end = next(child for child in _CLASSIFIERS if hasattr(model, child))
-    setattr(model, end, nn.Identity())
-    return nn.Sequential(model, _Flat())
+    setattr(model, _classifier(model), _Pooled())
+    return model
 
 
-class _Flat(nn.Module):
+def _classifier(model: nn.Module) -> str:
+    return next(child for child in _CLASSIFIERS if hasattr(model, child))
+
+
+class _Pooled(nn.Module):
     """Features (n, dim) as they are, maps (n, dim, h, w) averaged over their pixels."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,20 +78,21 @@ def _check(name: str) -> None:
         )
 
 
-def fetch(name: str, path: str | Path) -> str:
-    """Download torchvision's own weights of a model to `path`; returns their address.
+def pretrained(name: str) -> dict[str, Tensor]:
+    """The tensors of torchvision's own weights of a model, without the classifier's.
+
+    torch keeps the downloaded file in its cache, under `TORCH_HOME`, and checks its hash.
 
     Raises:
-        InputError: the server can't be reached, or the file has not the hash that its name tells.
+        InputError: there is no such model, or its file can't be fetched.
     """
     _check(name)
-    url = models.get_model_weights(name).DEFAULT.url
-    prefix = Path(url).stem.rpartition("-")[2]
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+        model = models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"torchvision's weights of {name} can't be fetched ({error}); check the connection, or "
             "set backbone.weights to scratch or a file."
         ) from error
-    return url
+    setattr(model, _classifier(model), nn.Identity())
+    return model.state_dict()

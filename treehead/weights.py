@@ -40,7 +40,7 @@ _INERT_GLOBALS = [
 # Where checkpoints keep the backbone's own tensors, and prefixes that trainers put before names.
 _BACKBONE_KEYS = ("feature_extractor", "state_dict", "model")
 _PREFIXES = ("backbone.", "feature_extractor.", "module.", "_orig_mod.", "model.")
-_HEAD_KEYS = ("classifier", "head", "fc")
+_HEAD_KEYS = ("classifier", "head", "heads", "fc")
 
 
 def load(path: str | Path) -> tuple[Tensors, Tensors]:

@@ -14,9 +14,11 @@ with console.job(snakemake.log[0]), tempfile.TemporaryDirectory() as downloads:
         settings["architecture"], settings["settings"], settings["size"]
     )
     origin = dict(settings)
-    if settings["source"] == "scratch":
-        tensors, head = network.state_dict(), {}
-    else:
+    tensors, head = network.state_dict(), {}
+    if settings["source"] == "torchvision":
+        name = settings["architecture"].removeprefix("torchvision/")
+        tensors = weights.fit(torchvision_models.pretrained(name), network, f"torchvision's {name}")
+    elif settings["source"] != "scratch":
         file = snakemake.input.get("file")
         if settings["source"] == "hub":
             file = Path(downloads) / "state_dict.pth.tar"
@@ -28,10 +30,6 @@ with console.job(snakemake.log[0]), tempfile.TemporaryDirectory() as downloads:
                 key="backbone.weights",
                 sha256=settings["sha256"],
             )
-        elif settings["source"] == "torchvision":
-            file = Path(downloads) / "weights.pth"
-            name = settings["architecture"].removeprefix("torchvision/")
-            origin["url"] = torchvision_models.fetch(name, file)
         origin["source_sha256"] = artifacts.sha256(file)
         tensors, head = weights.load(file)
         tensors = weights.fit(tensors, network, file)

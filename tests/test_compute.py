@@ -1,0 +1,44 @@
+"""The device and the precision are those that the machine is fast with."""
+
+import pytest
+import torch
+
+from treehead import compute
+from treehead.artifacts import InputError
+
+
+def test_the_device_is_what_there_is(monkeypatch: pytest.MonkeyPatch):
+    def chosen(name: str) -> str:
+        return compute.device(name, "embed.device")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [chosen(name) for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [chosen(name) for name in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(InputError, match=r"embed\.device is cuda, but torch sees no GPU"):
+        chosen("cuda")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx512_f": True, "avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"bf16": True}, torch.bfloat16),
+        ({}, torch.float32),
+    ],
+)
+def test_auto_is_bfloat16_where_the_cpu_multiplies_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert compute.precision("auto", "cpu") is expected
+
+
+def test_a_named_precision_is_taken_as_it_is():
+    assert compute.precision("float32", "cpu") is torch.float32
+    assert compute.precision("bfloat16", "cpu") is torch.bfloat16
+
+
+def test_this_machine_tells_its_capabilities():
+    """What `auto` asks for: a name that torch no longer tells would silently mean float32."""
+    assert {"avx512_bf16", "amx_bf16", "bf16"} & torch.cpu.get_capabilities().keys()

@@ -1,0 +1,138 @@
+"""One backbone trained for each objective: their names, their settings, their table, their run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import yaml
+from conftest import ROOT, Project
+from safetensors.numpy import load_file
+
+from treehead import networks
+
+STUDY = pandas.read_csv(ROOT / "resources" / "study_networks.csv")
+FOUR = {"networks": ["flat", "bottleneck-10", "parent", "joint"], "finetune.steps_per_epoch": 2}
+
+
+@pytest.mark.parametrize("name", ["flat", "parent", "joint", "bottleneck-10", "bottleneck-90"])
+def test_a_name_gives_the_settings_that_have_this_name(name: str):
+    config = {"finetune": {"objective": "joint", "bottleneck": 50, "epochs": 3}, "seed": 0}
+    found = networks.configured(config, name)
+    assert networks.name(found["finetune"]) == name
+    assert found["finetune"]["epochs"] == 3
+    assert found["seed"] == 0
+    assert networks.name(config["finetune"]) == "joint"
+
+
+def test_the_study_has_each_network_of_the_default():
+    assert list(STUDY["network"]) == [
+        "flat",
+        *(f"bottleneck-{width}" for width in range(10, 100, 10)),
+        "parent",
+        "joint",
+    ]
+
+
+def test_the_table_sets_heads_trees_and_the_study_side_by_side():
+    heads = {"flat": {"accuracy": 0.7}, "parent": {"parent_accuracy": 0.8}}
+    children = [{"child_accuracy": value, "count": 5} for value in (0.4, 0.6)]
+    children.append({"child_accuracy": None, "count": 0})
+    trees = {"parent": {"per_parent": children, "accuracy": 0.3, "flat": {"accuracy": 0.5}}}
+    table = networks.table(heads, trees, STUDY).set_index("network")
+    assert list(table.index) == ["flat", "parent"]
+    assert table.loc["parent", "child_accuracy"] == pytest.approx(0.5)
+    assert table.loc["parent", "best_child_accuracy"] == 0.6
+    assert table.loc["parent", "tree_accuracy"] == 0.3
+    assert table.loc["parent", "linear_accuracy"] == 0.5
+    assert table.loc["parent", "study_child_accuracy"] == pytest.approx(0.459)
+    assert table.loc["flat", "study_accuracy"] == pytest.approx(0.739)
+    assert np.isnan(table.loc["flat", "tree_accuracy"])
+    assert not [name for name in networks.table(heads, trees, None) if name.startswith("study")]
+
+
+@pytest.fixture(scope="module")
+def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = pristine.copy(tmp_path_factory.mktemp("networks") / "project").having(FOUR)
+    project.run("results/networks.svg")
+    return project
+
+
+def test_each_network_is_a_run_of_its_own(compared: Project):
+    results = compared.folder / "results"
+    table = pandas.read_csv(results / "networks.csv").set_index("network")
+    assert list(table.index) == FOUR["networks"]
+    assert table.loc[["flat", "bottleneck-10", "joint"], "accuracy"].between(0, 1).all()
+    assert table.loc[["parent", "joint"], "parent_accuracy"].between(0, 1).all()
+    assert table["tree_accuracy"].notna().tolist() == [False, False, True, True]
+    assert (results / "networks.svg").read_bytes().startswith(b"<?xml")
+    weights = {
+        name: (folder / "backbone/weights.safetensors").read_bytes()
+        for name, folder in folders(results).items()
+    }
+    assert len(set(weights.values())) == 4
+
+
+def folders(results: Path) -> dict[str, Path]:
+    """The network of the configured objective is the run's own."""
+    return {name: results / "networks" / name for name in FOUR["networks"][:-1]} | {
+        "joint": results
+    }
+
+
+def test_a_network_has_its_own_twenty_children_and_their_tensors(compared: Project):
+    folder = compared.folder / "results/networks/parent"
+    head = load_file(folder / "backbone/head.safetensors")
+    parent = load_file(folder / "hierarchy100/parent.safetensors")
+    np.testing.assert_array_equal(parent["weight"], head["first.weight"])
+    np.testing.assert_array_equal(parent["bias"], head["first.bias"])
+    assert len(list((folder / "hierarchy100/children").iterdir())) == 20
+    assert len(list((folder / "hierarchy100/reduced").iterdir())) == 40
+    metrics = json.loads((folder / "hierarchy100/metrics.json").read_text())
+    own = json.loads((folder / "backbone/metrics.json").read_text())
+    assert metrics["parent_accuracy"] == pytest.approx(own["parent_accuracy"], abs=0.011)
+    assert any("networks/parent/" in path for path in metrics["input_sha256"])
+
+
+def test_a_second_call_runs_nothing_and_another_network_runs_alone(compared: Project):
+    assert compared.plan("results/networks.svg") == {}
+    wider = compared.having({"networks": [*FOUR["networks"], "bottleneck-20"]})
+    assert wider.plan("results/networks.svg") == {
+        "finetune_network": 1,
+        "export_network": 1,
+        "embed_network": 2,
+        "evaluate_network": 1,
+        "compare_networks": 1,
+    }
+
+
+SHIPPED = [["cifar100", "study"], ["cifar100", "study-resnet9"], ["cifar100-cpu"]]
+
+
+def dotted(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"child": {"l2": 0.01}} -> {"child.l2": 0.01}."""
+    flat = {}
+    for key, value in settings.items():
+        inner = isinstance(value, dict) and value
+        flat |= dotted(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+@pytest.mark.parametrize("layers", SHIPPED, ids=lambda layers: layers[-1])
+def test_the_shipped_settings_train_two_steps_an_epoch(
+    layers: list[str], own_dataset: Project, tmp_path: Path
+):
+    """On a data set of six classes, from scratch; all else is as the study had it, or we."""
+    shipped = {}
+    for layer in layers:
+        shipped |= dotted(yaml.safe_load((ROOT / "config" / f"{layer}.yaml").read_text()))
+    shipped = {key: value for key, value in shipped.items() if not key.startswith("dataset.")}
+    short = {"finetune.epochs": 2, "finetune.steps_per_epoch": 2, "backbone.weights": "scratch"}
+    project = own_dataset.copy(tmp_path / "project").having({**shipped, **short, "results": "out"})
+    project.run("out/backbone/weights.safetensors")
+    history = pandas.read_csv(project.folder / "out/backbone/history.csv")
+    assert len(history) == 2
+    assert history["loss"].between(0.5, 20).all()
+    assert not list(project.folder.glob("out/backbone/unfinished-*"))
