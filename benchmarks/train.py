@@ -41,6 +41,7 @@ from treehead import (
     figures,
     finetune,
     stages,
+    trainer,
 )
 from treehead.objectives import Objective
 
@@ -152,7 +153,7 @@ def ours(config: Config, pictures: Pictures, seconds: float) -> float:
     backbone, size = built(config), settings["batch_size"]
     head = Objective(backbone.dim, torch.tensor(settings["parent_of"]), settings)
     images = finetune.Images(pictures.pixels, pictures.fine)
-    run = finetune._Run(finetune.Classifier(backbone, head), images, images, settings, "cpu")
+    run = trainer.Trainer(finetune.Classifier(backbone, head), images, images, settings, "cpu")
     run.model.train()
     order = torch.randperm(len(images.fine), generator=torch.Generator().manual_seed(0))
     whole = [rows for rows in order.split(size) if len(rows) == size]

@@ -15,9 +15,10 @@ from conftest import Project
 from torch import nn
 from training import Training, digest
 
-from treehead import artifacts, checkpoint, finetune
+from treehead import artifacts, checkpoint
 from treehead.artifacts import InputError
 from treehead.checkpoint import Checkpoint
+from treehead.objectives import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -166,13 +167,13 @@ def test_the_key_tells_settings_data_and_code_apart(tmp_path: Path):
 
 def test_a_diverged_training_keeps_its_last_good_state(monkeypatch, tmp_path: Path):
     """The fifth step of eight ends it; weights that are no numbers are never saved."""
-    losses, loss = [], finetune.Objective.loss
+    losses, loss = [], Objective.loss
 
     def fifth(self: nn.Module, *arguments: torch.Tensor) -> torch.Tensor:
         losses.append(loss(self, *arguments))
         return losses[-1] * float("nan") if len(losses) == 5 else losses[-1]
 
-    monkeypatch.setattr(finetune.Objective, "loss", fifth)
+    monkeypatch.setattr(Objective, "loss", fifth)
     path = tmp_path / "state.pt"
     kept = f"the loss became nan in epoch 2, step 1; .* The last good state is kept in {path}"
     with pytest.raises(InputError, match=kept):

@@ -2,60 +2,21 @@
 
 import copy
 import signal
-import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from treehead import augment, compute, optimization, parallel
+from treehead import compute, parallel
 from treehead.artifacts import InputError
 from treehead.backbones import Backbone
-from treehead.checkpoint import Checkpoint, State, noticing_signals
-from treehead.console import progress, say
+from treehead.checkpoint import Checkpoint, noticing_signals
+from treehead.console import say
 from treehead.objectives import Objective
-
-# A loss this many times its first one has diverged: guessing costs less than twice the first one.
-DIVERGED = 20
+from treehead.trainer import Classifier, Epoch, Images, Trainer, shrunk, size_in_epoch
 
 # Images that the whitening layer is fitted to.
 WHITENED = 5000
-
-
-class Images(NamedTuple):
-    """Images uint8 (n, 3, h, w) and fine labels int64 (n,) of one part of train."""
-
-    pixels: Tensor
-    fine: Tensor
-
-    def to(self, device: str) -> "Images":
-        """The same on another device."""
-        return Images(self.pixels.to(device), self.fine.to(device))
-
-
-class Epoch(NamedTuple):
-    """A row of the history table. Accuracies are on val and of what the objective trains."""
-
-    epoch: int
-    learning_rate: float
-    loss: float
-    val_accuracy: float
-    images_per_second: float
-
-
-class Classifier(nn.Module):
-    """A backbone and its head; called, the loss of normalised images against probabilities."""
-
-    def __init__(self, backbone: Backbone, head: Objective) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, images: Tensor, fine: Tensor) -> Tensor:
-        return self.head.loss(self.backbone.network(images), fine)
 
 
 def finetune(
@@ -100,11 +61,11 @@ def finetune(
 def _check_sizes(backbone: Backbone, train: Images, settings: dict[str, Any]) -> None:
     """Fail before the first epoch if the network can't read what it will be given."""
     images = backbone.preprocess(train.pixels[:2])
-    sizes = {backbone.size, _size(backbone, settings, 1)}
+    sizes = {backbone.size, size_in_epoch(1, backbone, settings)}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for size in sorted(sizes):
             try:
-                shape = tuple(copy.deepcopy(backbone.network).train()(_shrunk(images, size)).shape)
+                shape = tuple(copy.deepcopy(backbone.network).train()(shrunk(images, size)).shape)
             except (RuntimeError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(
@@ -128,224 +89,33 @@ def _train(
     history: Tensor,
 ) -> None:
     """Train in this process, alone or as one of a group; model and history are the results."""
-    torch.set_num_threads(max(1, torch.get_num_threads() // parallel.size()))
-    run = _Run(model, train.to(device), val.to(device), settings, device)
+    trainer = Trainer(model, train, val, settings, device)
     with noticing_signals() as noticed:
         if checkpoint and (state := checkpoint.load()):
-            run.load_state_dict(state)
-            say(f"Resumed in epoch {run.epoch}, after its step {run.step}.")
+            trainer.load_state_dict(state)
+            say(f"Resumed in epoch {trainer.epoch}, after its step {trainer.step}.")
         try:
-            run.to_the_end(lambda: _keep(run, checkpoint, noticed()))
+            trainer.to_the_end(lambda: _keep(trainer, checkpoint, noticed()))
         except InputError as error:
             kept = checkpoint and checkpoint.path.is_file()
             where = f" The last good state is kept in {checkpoint.path}." if kept else ""
             raise InputError(f"{error}{where}") from None
     if parallel.rank() == 0:
-        model.load_state_dict(run.best)
-        history.copy_(torch.tensor(run.history, dtype=torch.float64))
+        model.load_state_dict(trainer.best)
+        history.copy_(torch.tensor(trainer.history, dtype=torch.float64))
     parallel.wait()
 
 
-def _keep(run: "_Run", checkpoint: Checkpoint | None, noticed: int) -> None:
+def _keep(trainer: Trainer, checkpoint: Checkpoint | None, noticed: int) -> None:
     """After each step: save the state if it is time to, or if a signal asks to stop."""
     due = checkpoint is not None and checkpoint.due()
     asked, save = parallel.total(noticed > 0, due and parallel.rank() == 0)
     if checkpoint and (asked or save) and parallel.rank() == 0:
-        run.check_finite()
-        checkpoint.save(run.state_dict())
+        trainer.check_finite()
+        checkpoint.save(trainer.state_dict())
     if asked:
         parallel.wait()
         number = noticed or signal.SIGTERM
         kept = "its state is saved, and the same command goes on from there" if checkpoint else ""
-        say(f"Stopped by {signal.Signals(number).name} in epoch {run.epoch}; {kept}.")
+        say(f"Stopped by {signal.Signals(number).name} in epoch {trainer.epoch}; {kept}.")
         raise SystemExit(128 + number)
-
-
-class _Run:
-    """A training under way; `state_dict` holds all that changes from step to step."""
-
-    def __init__(
-        self, model: Classifier, train: Images, val: Images, settings: dict[str, Any], device: str
-    ) -> None:
-        self.settings, self.train, self.val, self.device = settings, train, val, device
-        self.steps = _steps(len(train.fine), settings)
-        local = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
-        self.model = parallel.synchronized(local)
-        self.compiled = parallel.averaging(
-            torch.compile(self.model) if device == "cuda" else self.model
-        )
-        self.average = (
-            optimization.average(self.model, settings["average"]) if settings["average"] else None
-        )
-        self.optimizer = optimization.optimizer(self.model.parameters(), settings)
-        self.schedule = optimization.schedule(
-            self.optimizer, settings, self.steps * settings["epochs"]
-        )
-        self.precision = compute.precision(settings["precision"], device)
-        once = torch.Generator().manual_seed(_step_seed(settings["seed"], 0, 0))
-        self.mirrored = torch.rand(len(train.fine), generator=once) < 0.5
-        self.epoch, self.step, self.loss, self.first_loss, self.rate = 1, 0, 0.0, None, 0.0
-        self.best_accuracy, self.best, self.history = -1.0, {}, []
-
-    def _parts(self) -> dict[str, Any]:
-        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
-        return parts | ({"average": self.average} if self.average else {})
-
-    _COUNTS = ("epoch", "step", "loss", "first_loss", "rate", "best_accuracy", "best")
-
-    def state_dict(self) -> State:
-        """All that changes from step to step."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {name: getattr(self, name) for name in self._COUNTS}
-        return state | {"history": [list(row) for row in self.history]}
-
-    def load_state_dict(self, state: State) -> None:
-        """Go back to a state."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        for name in self._COUNTS:
-            setattr(self, name, state[name])
-        self.history = [Epoch(*row) for row in state["history"]]
-
-    def check_finite(self) -> None:
-        """A state that is worth keeping has no NaN and no infinity."""
-        for value in self.model.state_dict().values():
-            if value.is_floating_point() and not value.isfinite().all():
-                raise self._diverged("a weight is no finite number", self.step)
-
-    def _diverged(self, what: str, step: int) -> InputError:
-        return InputError(
-            f"Training diverged: {what} in epoch {self.epoch}, step {step}; "
-            "lower finetune.learning_rate."
-        )
-
-    def to_the_end(self, after_step: Callable[[], None]) -> None:
-        """Train all epochs that are left; `after_step` is called between steps."""
-        epochs, begin, first = self.settings["epochs"], time.monotonic(), self.epoch
-        while self.epoch <= epochs:
-            start = time.monotonic()
-            images = self._train_epoch(after_step)
-            self._end_epoch(images / (time.monotonic() - start))
-            left = (time.monotonic() - begin) / (self.epoch - first) * (epochs + 1 - self.epoch)
-            say(_line(self.history[-1], epochs, left))
-            after_step()
-
-    def _train_epoch(self, after_step: Callable[[], None]) -> int:
-        """The steps of this epoch that are left; returns how many images they see."""
-        self.model.train()
-        n, size = len(self.train.fine), self.settings["batch_size"]
-        batches = _batches(n, size, (self.settings["seed"], self.epoch))[self.step : self.steps]
-        total = sum(map(len, batches))
-        for rows in progress(batches, f"epoch {self.epoch}", total, "images", size):
-            self._train_step(rows)
-            if self.step < self.steps:
-                after_step()
-        return total
-
-    def _train_step(self, rows: Tensor) -> None:
-        if self.step == 0:
-            self.rate = self.schedule.get_last_lr()[0]
-        key = _step_seed(self.settings["seed"], self.epoch, self.step + 1)
-        images, fine = self._augmented(rows, torch.Generator().manual_seed(key))
-        torch.manual_seed(key + parallel.rank())
-        mine = parallel.part(len(rows))
-        share = (mine.stop - mine.start) / len(rows)
-        with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
-            loss = share * self.compiled(images[mine], fine[mine])
-        (value,) = parallel.total(loss.item())
-        if self.first_loss is None:
-            self.first_loss = value
-        if not value <= DIVERGED * self.first_loss:
-            raise self._diverged(f"the loss became {value:.4g}", self.step + 1)
-        self.optimizer.zero_grad()
-        (parallel.size() * loss).backward()
-        if self.settings["gradient_clip"]:
-            nn.utils.clip_grad_value_(self.model.parameters(), self.settings["gradient_clip"])
-        self.optimizer.step()
-        self.schedule.step()
-        if self.average:
-            self.average.update_parameters(self.model)
-        self.step += 1
-        self.loss += value * len(rows)
-
-    def _augmented(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A batch as trained on: images (n, 3, size, size), class probabilities (n, classes).
-
-        Each process of a group makes the whole batch, so that mixing reaches across their parts.
-        """
-        chosen, backbone = self.settings["augment"], self.model.backbone
-        where = rows.to(self.device)
-        images = backbone.preprocess(self.train.pixels[where])
-        mirrored = augment.mirrored(chosen["flip"], self.mirrored[rows], self.epoch, generator)
-        images = augment.warp(images, mirrored, chosen["rotation"], chosen["crop"], generator)
-        images = augment.cutout(images, chosen["cutout"], generator)
-        classes = len(self.settings["parent_of"])
-        images, fine = augment.mix(
-            images, self.train.fine[where], classes, chosen["mix"], chosen["mix_alpha"], generator
-        )
-        images = _shrunk(images, _size(backbone, self.settings, self.epoch))
-        return images.contiguous(memory_format=torch.channels_last), fine
-
-    def _end_epoch(self, speed: float) -> None:
-        """Measure the weights on val, keep them if they are the best, and begin a new epoch."""
-        judged = self.average.module if self.average else self.model
-        accuracy = evaluate(judged, self.val, self.settings)
-        seen = min(self.steps * self.settings["batch_size"], len(self.train.fine))
-        self.history.append(Epoch(self.epoch, self.rate, self.loss / seen, accuracy, speed))
-        if accuracy > self.best_accuracy:
-            self.best_accuracy = accuracy
-            self.best = {name: value.cpu().clone() for name, value in judged.state_dict().items()}
-        self.epoch, self.step, self.loss = self.epoch + 1, 0, 0.0
-
-
-def _line(row: Epoch, epochs: int, left: float) -> str:
-    return (
-        f"epoch {row.epoch:>3}/{epochs}  loss {row.loss:.4f}  val accuracy "
-        f"{100 * row.val_accuracy:5.2f} %  {row.images_per_second:6.0f} images/s  "
-        f"{left // 60:.0f}:{left % 60:02.0f} left"
-    )
-
-
-def _steps(n: int, settings: dict[str, Any]) -> int:
-    """Steps of an epoch."""
-    whole = len(_batches(n, settings["batch_size"], (0, 0)))
-    return min(whole, settings["steps_per_epoch"] or whole)
-
-
-def _batches(n: int, size: int, key: tuple[int, int]) -> list[Tensor]:
-    """Shuffled rows in batches; a last batch of one image joins the one before, for BatchNorm."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(_step_seed(*key, 0)))
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
-
-
-def _step_seed(seed: int, epoch: int, step: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch, step)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _size(backbone: Backbone, settings: dict[str, Any], epoch: int) -> int:
-    """Side in pixels of the images that an epoch trains on: smaller ones in the first epochs."""
-    early = settings["progressive"]
-    return early["image_size"] if epoch <= early["epochs"] else backbone.size
-
-
-def _shrunk(images: Tensor, size: int) -> Tensor:
-    if images.shape[-1] == size:
-        return images
-    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
-
-
-@torch.inference_mode()
-def evaluate(model: Classifier, images: Images, settings: dict[str, Any]) -> float:
-    """Accuracy on images as they are, in float32; each process of a group takes a part of them."""
-    model.eval()
-    mine = parallel.part(len(images.fine))
-    size, n = settings["batch_size"], mine.stop - mine.start
-    starts = progress(range(mine.start, mine.stop, size), "val", n, "images", size)
-    parts = (
-        Images(*(part[start : min(start + size, mine.stop)] for part in images)) for start in starts
-    )
-    (right,) = parallel.total(sum(model.head.correct(model.backbone(x), y) for x, y in parts))
-    return right / len(images.fine)

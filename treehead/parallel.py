@@ -116,7 +116,7 @@ def launch(train: Callable[..., None], processes: int, device: str, *arguments: 
     """Call `train(*arguments)` here, or in each of `processes` new processes that form a group.
 
     Tensors among the arguments lie in shared memory, where `train` may change them for the caller.
-    SIGTERM and SIGINT are passed on to the processes.
+    The processes share the threads of this one, and get its SIGTERM and SIGINT passed on.
 
     Raises:
         InputError: one of the processes raised it.
@@ -125,6 +125,7 @@ def launch(train: Callable[..., None], processes: int, device: str, *arguments: 
     if processes == 1:
         train(*arguments)
         return
+    threads = max(1, torch.get_num_threads() // processes)
     spawn = mp.get_context("spawn")
     mistakes, lines = spawn.SimpleQueue(), spawn.Queue()
     listener = console.relay(lines)
@@ -133,7 +134,7 @@ def launch(train: Callable[..., None], processes: int, device: str, *arguments: 
         meeting = Path(folder, "store").as_uri()
         context = mp.spawn(
             _member,
-            (train, processes, device, meeting, mistakes, lines, arguments),
+            (train, processes, threads, device, meeting, mistakes, lines, arguments),
             processes,
             join=False,
         )
@@ -156,6 +157,7 @@ def _member(
     number: int,
     train: Callable[..., None],
     processes: int,
+    threads: int,
     device: str,
     meeting: str,
     mistakes: Any,
@@ -163,6 +165,7 @@ def _member(
     arguments: tuple[Any, ...],
 ) -> None:
     """One process of the group, from its start to its end."""
+    torch.set_num_threads(threads)
     if number == 0:
         console.join(lines)
     if device == "cuda":
