@@ -80,9 +80,8 @@ EMBEDDING = ROW | {
 
 
 class Pictures(NamedTuple):
-    """The same images as PNG and as uint8 (n, 3, 32, 32), and their fine labels int64 (n,)."""
+    """Images uint8 (n, 3, 32, 32), and their fine labels int64 (n,)."""
 
-    pngs: list[bytes]
     pixels: Tensor
     fine: Tensor
 
@@ -157,22 +156,22 @@ def ours(config: Config, pictures: Pictures, seconds: float) -> float:
     run.model.train()
     order = torch.randperm(len(images.fine), generator=torch.Generator().manual_seed(0))
     whole = [rows for rows in order.split(size) if len(rows) == size]
-    return size * steps_per_second(run._train_step, itertools.cycle(whole), seconds)
+    return size * steps_per_second(run.train_step, itertools.cycle(whole), seconds)
 
 
-class Decoding(Dataset):
-    """Images as the study read them, over and over: decoded by PIL and augmented one by one."""
+class OneByOne(Dataset):
+    """Images as the study read them, over and over: arrays that PIL augments one by one."""
 
     def __init__(self, pictures: Pictures, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.pngs, self.fine, self.transform = pictures.pngs, pictures.fine.tolist(), transform
+        self.arrays = pictures.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        self.fine, self.transform = pictures.fine.tolist(), transform
 
     def __len__(self) -> int:
-        return REPEATS * len(self.pngs)
+        return REPEATS * len(self.fine)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        row = index % len(self.pngs)
-        image = Image.open(io.BytesIO(self.pngs[row])).convert("RGB")
-        return self.transform(image), self.fine[row]
+        row = index % len(self.fine)
+        return self.transform(Image.fromarray(self.arrays[row])), self.fine[row]
 
 
 def one_by_one(config: Config) -> transforms.Compose:
@@ -194,7 +193,7 @@ def loader(config: Config, pictures: Pictures) -> DataLoader:
     mixes = [mix(alpha=chosen["mix_alpha"], num_classes=classes) for mix in (v2.CutMix, v2.MixUp)]
     mix = v2.RandomChoice(mixes)
     return DataLoader(
-        Decoding(pictures, one_by_one(config)),
+        OneByOne(pictures, one_by_one(config)),
         batch_size=config["finetune"]["batch_size"],
         shuffle=True,
         num_workers=config["threads"]["backbone"],
@@ -406,12 +405,11 @@ def configured(config: Config, larger: Config, architecture: str, size: int) -> 
 
 def drawn() -> Pictures:
     """Some images of demo100, by way of a parquet file as the pipeline reads it."""
-    rows = list(demo100.rows(0, "train", PER_CLASS))
     with tempfile.TemporaryDirectory() as folder:
         parquet = Path(folder) / "images.parquet"
-        dataset.write(parquet, rows)
+        dataset.write(parquet, demo100.rows(0, "train", PER_CLASS))
         pixels, (fine, _) = dataset.images(parquet, SIDE), dataset.labels(parquet)
-    return Pictures([png for png, _, _ in rows], torch.from_numpy(pixels), torch.from_numpy(fine))
+    return Pictures(torch.from_numpy(pixels), torch.from_numpy(fine))
 
 
 def printed(table: pd.DataFrame, shown: dict[str, tuple[str, str]]) -> str:

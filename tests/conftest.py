@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,8 +82,8 @@ class Project(NamedTuple):
                 check=False,
             )
 
-    def killed_after(self, writes: int, pattern: str, target: str) -> None:
-        """Make the target, and kill all processes when a file was seen to be written so often."""
+    def stopped(self, number: int, when: Callable[[], bool], target: str) -> None:
+        """Begin to make the target, and send a signal to all processes when the time has come."""
         with tempfile.TemporaryDirectory() as outside:
             process = subprocess.Popen(
                 self.command(Path(outside) / "layer.json", "--cores=2", "--", target),
@@ -91,11 +91,9 @@ class Project(NamedTuple):
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            seen: set[int] = set()
-            while len(seen) < writes and process.poll() is None:
-                with suppress(FileNotFoundError):
-                    seen |= {path.stat().st_mtime_ns for path in self.folder.glob(pattern)}
-            os.killpg(process.pid, signal.SIGKILL)
+            while not when() and process.poll() is None:
+                time.sleep(0.002)
+            os.killpg(process.pid, number)
             process.wait()
 
     def run(self, *targets: str, **environment: str) -> None:

@@ -273,7 +273,8 @@ def test_averaged_weights_are_what_is_judged_and_kept():
 
     def moved(backbone: backbones.Backbone) -> float:
         return sum(
-            float((value - start[name]).detach().norm()) for name, value in backbone.named_parameters()
+            float((value - start[name]).detach().norm())
+            for name, value in backbone.named_parameters()
         )
 
     assert 0 < moved(near) < 0.5 * moved(plain)

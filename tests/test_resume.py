@@ -204,20 +204,46 @@ def test_a_state_begins_with_the_hash_of_the_rest(tmp_path: Path):
     assert data[:32] == hashlib.sha256(data[32:]).digest()
 
 
-def test_a_killed_run_of_the_pipeline_goes_on_to_the_same_bytes(pristine: Project, tmp_path: Path):
-    """SIGKILL to all of it, twice; then the user's way: unlock, and the same command."""
-    weights = "results/backbone/weights.safetensors"
-    settings = {"finetune.epochs": 3, "finetune.save_seconds": 0, "dataset.train_per_class": 8}
-    whole = pristine.copy(tmp_path / "whole").having(settings)
-    whole.run(weights)
-    killed = pristine.copy(tmp_path / "killed").having(settings)
-    for states in (1, 4):
-        killed.killed_after(states, "results/backbone/unfinished-*.pt", weights)
-        assert not (killed.folder / weights).exists()
-        assert list(killed.folder.glob("results/backbone/unfinished-*.pt"))
-        killed.snakemake("--unlock")
-    killed.run(weights)
-    assert (killed.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
-    log = (killed.folder / "results/logs/finetune_backbone.log").read_text()
-    assert "Resumed in epoch" in log
-    assert not list(killed.folder.glob("results/backbone/*unfinished*"))
+WEIGHTS = "results/backbone/weights.safetensors"
+
+
+@pytest.fixture(scope="module")
+def whole(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A training of some epochs that nothing disturbed."""
+    project = pristine.copy(tmp_path_factory.mktemp("whole") / "project")
+    project = project.having({"finetune.epochs": 6})
+    project.run(WEIGHTS)
+    return project
+
+
+def saved(project: Project) -> list[Path]:
+    return list(project.folder.glob("results/backbone/unfinished-*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds"), [(signal.SIGKILL, 0), (signal.SIGINT, 1e6), (signal.SIGTERM, 1e6)]
+)
+def test_a_stopped_pipeline_goes_on_to_the_same_bytes(
+    whole: Project, pristine: Project, tmp_path: Path, number: int, seconds: float
+):
+    """A kill needs the user's way back: unlock, and the same command."""
+    project = pristine.copy(tmp_path / "project")
+    project = project.having({**whole.settings, "finetune.save_seconds": seconds})
+    log = project.folder / "results/logs/finetune_backbone.log"
+    log.unlink()
+
+    def training() -> bool:
+        return log.exists() and "epoch   2/6" in log.read_text()
+
+    project.stopped(number, training, WEIGHTS)
+    assert len(saved(project)) == 1
+    assert not (project.folder / WEIGHTS).exists()
+    project.snakemake("--unlock")
+    project.run(WEIGHTS)
+    assert "Resumed in epoch" in log.read_text()
+    assert (project.folder / WEIGHTS).read_bytes() == (whole.folder / WEIGHTS).read_bytes()
+    assert saved(project) == []
+
+
+def test_how_often_a_state_is_saved_makes_nothing_invalid(pristine: Project):
+    assert "finetune_backbone" not in pristine.having({"finetune.save_seconds": 5}).plan(WEIGHTS)
