@@ -41,5 +41,5 @@ def _bars(axis: Axes, table: pd.DataFrame, labels: dict[str, str], ratio: str) -
     names = zip(table["backbone"], table["image_size_px"], strict=True)
     axis.set_xticks(places, [f"{backbone}\n{size} px" for backbone, size in names])
     axis.set_yscale("log")
-    axis.set_ylim(bottom=1)
+    axis.set_ylim(1, 2 * axis.get_ylim()[1])
     axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(labels))

@@ -1,6 +1,8 @@
 """One backbone trained for each objective: their names, their settings, their table, their run."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,20 @@ def test_each_network_is_a_run_of_its_own(compared: Project):
         for name, folder in folders(results).items()
     }
     assert len(set(weights.values())) == 4
+
+
+def test_the_table_is_printed_for_people(compared: Project):
+    done = subprocess.run(
+        [sys.executable, "-m", "treehead", "results/networks.csv"],
+        cwd=compared.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    header, *rows = done.stdout.split("\n\n")[-1].strip().splitlines()[-5:]
+    assert header.split()[:2] == ["network", "accuracy"]
+    assert [row.split()[0] for row in rows] == FOUR["networks"]
+    assert "nan" not in done.stdout
 
 
 def folders(results: Path) -> dict[str, Path]:

@@ -11,9 +11,11 @@ from treehead.artifacts import InputError, read_json
 
 
 def main() -> int:
-    """Print a small table for each metrics file, and records and frontier of each comparison."""
+    """Print a table for each metrics file or table of networks, a comparison's best as two."""
     parser = argparse.ArgumentParser(prog="python -m treehead", description=__doc__)
-    parser.add_argument("results", nargs="+", help="a metrics.json or pareto.csv of the pipeline")
+    parser.add_argument(
+        "results", nargs="+", help="a metrics.json, pareto.csv or networks.csv of the pipeline"
+    )
     parser.add_argument(
         "--budget", type=int, default=7932, help="MACs of the best compact head (the study's 7932)"
     )
@@ -22,7 +24,7 @@ def main() -> int:
         try:
             print(f"\n{path}")
             if Path(path).suffix == ".csv":
-                _print_comparison(path, options.budget)
+                _print_csv(path, options.budget)
             else:
                 _print_hierarchy(path)
         except InputError as error:
@@ -43,13 +45,21 @@ def _print_hierarchy(path: str) -> None:
     print(figures.summary(report).to_string(index=False))
 
 
-def _print_comparison(path: str, budget: int) -> None:
+def _print_csv(path: str, budget: int) -> None:
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} can't be read ({error}); give a pareto.csv.") from error
-    if absent := [name for name in comparison.COLUMNS if name not in table]:
+    if "network" in table:
+        shown = [name for name in table if name == "network" or name.endswith("accuracy")]
+        print(_readable(table[shown].dropna(axis=1, how="all")).to_string(index=False))
+    elif absent := [name for name in comparison.COLUMNS if name not in table]:
         raise InputError(f"{path} has no column {absent[0]}; give a pareto.csv of the pipeline.")
+    else:
+        _print_comparison(table, budget)
+
+
+def _print_comparison(table: pd.DataFrame, budget: int) -> None:
     print(f"\nRecords\n{_readable(comparison.records(table, budget)).to_string()}")
     first = table[table["precision"] == table["precision"].iloc[0]]
     best = comparison.frontier(first, "macs_mean")
@@ -61,8 +71,8 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     """Shares as per cent, costs with thousands separated."""
     text = frame.astype(object).copy()
     for name in text:
-        if name.startswith("accuracy"):
-            text[name] = [f"{100 * value:.2f} %" for value in text[name]]
+        if "accuracy" in name:
+            text[name] = ["" if pd.isna(value) else f"{100 * value:.2f} %" for value in text[name]]
         elif name == "bytes" or name.startswith("macs"):
             text[name] = [f"{value:,.0f}" for value in text[name]]
         elif name.startswith("p_value"):
