@@ -1,5 +1,8 @@
 """The device and the precision are those that the machine is fast with."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -42,3 +45,34 @@ def test_a_named_precision_is_taken_as_it_is():
 def test_this_machine_tells_its_capabilities():
     """What `auto` asks for: a name that torch no longer tells would silently mean float32."""
     assert {"avx512_bf16", "amx_bf16", "bf16"} & torch.cpu.get_capabilities().keys()
+
+
+FAULTS = """
+import resource
+import torch
+from treehead import compute
+
+{first}
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step():
+    return [torch.ones(millions * 2**20) for millions in (10, 20, 15)]
+for _ in range(12):
+    step()
+before = faults()
+for _ in range(4):
+    step()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries are left as they are")
+def test_kept_memory_is_not_mapped_page_by_page_again():
+    """Four steps of 180 MB are 180,000 pages of 4 kB."""
+
+    def faults(first: str) -> int:
+        code = FAULTS.format(first=first)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        return int(done.stdout)
+
+    assert faults("compute.keep_freed_memory()") < 10_000 < 100_000 < faults("")

@@ -125,7 +125,7 @@ def _convolution(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential
     layers = [
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
     return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
 

@@ -1,4 +1,6 @@
-"""What the machine computes with: its device, and the precision that it is fast in."""
+"""What the machine computes with: its device, the precision that it is fast in, its memory."""
+
+import ctypes
 
 import torch
 
@@ -28,3 +30,19 @@ def _multiplies_bfloat16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+# Parameters of glibc's mallopt: the sizes in bytes above which it trims its heap, and maps a block.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, for every step of a training needs it again.
+
+    By default glibc maps a large block anew each time, and the system zeroes it page by page: a
+    third of the time of PhiNet's training at 160 pixels. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 2**30)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)

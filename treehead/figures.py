@@ -284,8 +284,8 @@ def networks(table: pd.DataFrame, title: str) -> Figure:
         right.bar_label(shown, ["" if np.isnan(height) else f"{height:.1f}" for height in heights])
     right.set_xticks(places, [f"{row['network']}:\n{names[column]}" for row, column in bars])
     right.set(ylabel="accuracy on test, %")
-    for axis in (left, right):
-        axis.legend(frameon=False, loc="lower right")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title)
     return figure
 

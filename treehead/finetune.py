@@ -89,6 +89,7 @@ def _train(
     history: Tensor,
 ) -> None:
     """Train in this process, alone or as one of a group; model and history are the results."""
+    compute.keep_freed_memory()
     trainer = Trainer(model, train, val, settings, device)
     with noticing_signals() as noticed:
         if checkpoint and (state := checkpoint.load()):
