@@ -13,9 +13,7 @@ from treehead.artifacts import InputError, read_json
 def main() -> int:
     """Print a table for each metrics file or table of networks, a comparison's best as two."""
     parser = argparse.ArgumentParser(prog="python -m treehead", description=__doc__)
-    parser.add_argument(
-        "results", nargs="+", help="metrics.json, pareto.csv or networks.csv"
-    )
+    parser.add_argument("results", nargs="+", help="metrics.json, pareto.csv or networks.csv")
     parser.add_argument(
         "--budget", type=int, default=7932, help="MACs of the best compact head (the study's 7932)"
     )

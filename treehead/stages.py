@@ -194,9 +194,15 @@ def comparison(config: Config) -> Config:
     return dict(config["comparison"])
 
 
-def compared_networks(config: Config) -> Config:
-    """The networks of the comparison; the study's numbers are those of its own images."""
+def network_names(config: Config, taxonomy: Taxonomy | None) -> list[str]:
+    """The networks of the comparison; while the taxonomy is to be learned, those without parents."""
     names = config["networks"]
+    return names if taxonomy else [name for name in names if not networks.has_tree(name)]
+
+
+def compared_networks(config: Config, taxonomy: Taxonomy | None) -> Config:
+    """The comparison of networks; the study's numbers are those of its own images."""
+    names = network_names(config, taxonomy)
     return {
         "names": names,
         "with_tree": list(filter(networks.has_tree, names)),

@@ -1,11 +1,11 @@
 # In: the data set and the weights. Out: the same backbone trained for each objective, and their comparison.
-NETWORKS = config["networks"]
+NETWORKS = stages.network_names(config, TAXONOMY)
 MAIN = networks.name(config["finetune"])
 NETWORK = "<results>/networks/{network}"
 
 
 wildcard_constraints:
-    network="|".join(set(NETWORKS) - {MAIN}) or "none",
+    network="|".join(name for name in NETWORKS if name != MAIN) or "none",
 
 
 def of_network(name, path):
@@ -176,6 +176,6 @@ rule compare_networks:
         "<results>/logs/compare_networks.log",
     threads: 1
     params:
-        networks=stages.compared_networks(config),
+        networks=stages.compared_networks(config, TAXONOMY),
     script:
         "../scripts/compare_networks.py"
