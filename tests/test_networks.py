@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT, Project
 from safetensors.numpy import load_file
 
-from treehead import networks
+from treehead import networks, stages
 
 STUDY = pandas.read_csv(ROOT / "resources" / "study_networks.csv")
 FOUR = {"networks": ["flat", "bottleneck-10", "parent", "joint"], "finetune.steps_per_epoch": 2}
@@ -22,11 +22,11 @@ FOUR = {"networks": ["flat", "bottleneck-10", "parent", "joint"], "finetune.step
 @pytest.mark.parametrize("name", ["flat", "parent", "joint", "bottleneck-10", "bottleneck-90"])
 def test_a_name_gives_the_settings_that_have_this_name(name: str):
     config = {"finetune": {"objective": "joint", "bottleneck": 50, "epochs": 3}, "seed": 0}
-    found = networks.configured(config, name)
-    assert networks.name(found["finetune"]) == name
+    found = stages.for_network(config, name)
+    assert stages.network_name(found) == name
     assert found["finetune"]["epochs"] == 3
     assert found["seed"] == 0
-    assert networks.name(config["finetune"]) == "joint"
+    assert stages.network_name(config) == "joint"
 
 
 def test_the_study_has_each_network_of_the_default():

@@ -4,29 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-Config = dict[str, Any]
-
-
-def name(finetune: Config) -> str:
-    """The name of the network that the settings train: its objective, and a bottleneck's width."""
-    objective = finetune["objective"]
-    return f"{objective}-{finetune['bottleneck']}" if objective == "bottleneck" else objective
-
-
-def configured(config: Config, network: str) -> Config:
-    """The configuration with the settings that train the network of that name."""
-    objective, _, width = network.partition("-")
-    own = {"objective": objective} | ({"bottleneck": int(width)} if width else {})
-    return {**config, "finetune": {**config["finetune"], **own}}
-
-
-def has_tree(network: str) -> bool:
-    """Whether the network's own head has a parent layer, under which children can be fitted."""
-    return network in ("parent", "joint")
+Metrics = dict[str, Any]
 
 
 def table(
-    heads: dict[str, Config], trees: dict[str, Config], study: pd.DataFrame | None
+    heads: dict[str, Metrics], trees: dict[str, Metrics], study: pd.DataFrame | None
 ) -> pd.DataFrame:
     """One row a network, in the order given.
 

@@ -5,7 +5,7 @@ Each is one mapping with its names, so that two settings that swap their values 
 
 from typing import Any
 
-from treehead import networks, settings, sweeps
+from treehead import settings, sweeps
 from treehead.sweeps import Head
 from treehead.taxonomy import Taxonomy, fine_names, groups
 
@@ -44,7 +44,7 @@ def _parent_of(taxonomy: Taxonomy | None) -> list[int] | None:
 
 def _parents_of_objective(config: Config, taxonomy: Taxonomy | None) -> list[int] | None:
     """The parent of each class if the objective has parents; else one parent of all."""
-    uses_tree = config["finetune"]["objective"] in ("parent", "joint")
+    uses_tree = has_parents(config["finetune"]["objective"])
     return _parent_of(taxonomy) if uses_tree else [0] * config["dataset"]["classes"]
 
 
@@ -117,7 +117,7 @@ def own_head(config: Config, taxonomy: Taxonomy | None) -> Config:
     """The head that the backbone is trained with, and its measurement."""
     used = _used(config["finetune"])
     return {
-        "network": networks.name(config["finetune"]),
+        "network": network_name(config),
         "objective": {key: used[key] for key in _OBJECTIVE if key in used},
         "parent_of": _parents_of_objective(config, taxonomy),
         "epochs": used["epochs"],
@@ -194,10 +194,27 @@ def comparison(config: Config) -> Config:
     return dict(config["comparison"])
 
 
+def network_name(config: Config) -> str:
+    """The name of the network that is trained: its objective, and a bottleneck's width."""
+    objective, width = config["finetune"]["objective"], config["finetune"]["bottleneck"]
+    return f"{objective}-{width}" if objective == "bottleneck" else objective
+
+
+def for_network(config: Config, name: str) -> Config:
+    """The configuration with the settings that train the network of that name."""
+    objective, _, width = name.partition("-")
+    own = {"objective": objective} | ({"bottleneck": int(width)} if width else {})
+    return {**config, "finetune": {**config["finetune"], **own}}
+
+
+def has_parents(network: str) -> bool:
+    """Whether the network's own head has a parent layer, under which children can be fitted."""
+    return network in ("parent", "joint")
+
+
 def network_names(config: Config, taxonomy: Taxonomy | None) -> list[str]:
-    """The networks of the comparison; while the taxonomy is to be learned, those without parents."""
-    names = config["networks"]
-    return names if taxonomy else [name for name in names if not networks.has_tree(name)]
+    """The networks that are compared; without parents while the taxonomy is to be learned."""
+    return [name for name in config["networks"] if taxonomy or not has_parents(name)]
 
 
 def compared_networks(config: Config, taxonomy: Taxonomy | None) -> Config:
@@ -205,7 +222,7 @@ def compared_networks(config: Config, taxonomy: Taxonomy | None) -> Config:
     names = network_names(config, taxonomy)
     return {
         "names": names,
-        "with_tree": list(filter(networks.has_tree, names)),
+        "with_tree": list(filter(has_parents, names)),
         "of_the_study": config["dataset"]["name"] == "cifar100",
         "title": picture(config)["title"],
     }

@@ -1,7 +1,7 @@
 # In: the merged config. Out: the checked config, its taxonomy, and the names that rules share.
 from snakemake.exceptions import WorkflowError
 
-from treehead import networks, provenance, settings, stages, sweeps, taxonomy
+from treehead import provenance, settings, stages, sweeps, taxonomy
 from treehead.artifacts import InputError
 
 try:

@@ -1,6 +1,6 @@
 # In: the data set and the weights. Out: the same backbone trained for each objective, and their comparison.
 NETWORKS = stages.network_names(config, TAXONOMY)
-MAIN = networks.name(config["finetune"])
+MAIN = stages.network_name(config)
 NETWORK = "<results>/networks/{network}"
 
 
@@ -14,7 +14,7 @@ def of_network(name, path):
 
 
 def configured(wildcards):
-    return networks.configured(config, wildcards.network)
+    return stages.for_network(config, wildcards.network)
 
 
 use rule finetune_backbone as finetune_network with:
@@ -160,7 +160,7 @@ rule compare_networks:
     input:
         heads=[of_network(name, "backbone/metrics.json") for name in NETWORKS],
         trees=[
-            of_network(name, "hierarchy100/metrics.json") for name in filter(networks.has_tree, NETWORKS)
+            of_network(name, "hierarchy100/metrics.json") for name in filter(stages.has_parents, NETWORKS)
         ],
         study="resources/study_networks.csv",
         code=code("compare_networks"),
