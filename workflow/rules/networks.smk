@@ -138,8 +138,16 @@ use rule evaluate_hierarchy as evaluate_network_hierarchy with:
         val=f"{NETWORK}/embeddings/val.safetensors",
         taxonomy="<results>/taxonomy.json",
         parent=f"{NETWORK}/hierarchy100/parent.safetensors",
-        weights=expand(f"{NETWORK}/hierarchy100/reduced/{{parent}}_weight.pt", parent=PARENTS, allow_missing=True),
-        biases=expand(f"{NETWORK}/hierarchy100/reduced/{{parent}}_bias.pt", parent=PARENTS, allow_missing=True),
+        weights=expand(
+            f"{NETWORK}/hierarchy100/reduced/{{parent}}_weight.pt",
+            parent=PARENTS,
+            allow_missing=True,
+        ),
+        biases=expand(
+            f"{NETWORK}/hierarchy100/reduced/{{parent}}_bias.pt",
+            parent=PARENTS,
+            allow_missing=True,
+        ),
         linear=f"{NETWORK}/heads/linear/head.safetensors",
         config="<results>/config.yaml",
         hashed=[
@@ -160,7 +168,8 @@ rule compare_networks:
     input:
         heads=[of_network(name, "backbone/metrics.json") for name in NETWORKS],
         trees=[
-            of_network(name, "hierarchy100/metrics.json") for name in filter(stages.has_parents, NETWORKS)
+            of_network(name, "hierarchy100/metrics.json")
+            for name in filter(stages.has_parents, NETWORKS)
         ],
         study="resources/study_networks.csv",
         code=code("compare_networks"),
