@@ -152,3 +152,16 @@ def test_the_shipped_settings_train_two_steps_an_epoch(
     assert len(history) == 2
     assert history["loss"].between(0.5, 20).all()
     assert not list(project.folder.glob("out/backbone/unfinished-*"))
+
+
+def test_two_processes_train_in_the_pipeline_as_well(pristine: Project, tmp_path: Path):
+    """They import the job's script once more, and must not run it."""
+    weights, settings = "results/backbone/weights.safetensors", {"finetune.processes": 2}
+    project = pristine.copy(tmp_path / "project").having(settings)
+    project.run(weights)
+    log = (project.folder / "results/logs/finetune_backbone.log").read_text()
+    assert log.count("Kept epoch 1, the best by val.") == 1
+    assert log.count("epoch   1/1") == 1, "one of the processes tells"
+    alone = load_file(pristine.folder / weights)
+    for name, value in load_file(project.folder / weights).items():
+        np.testing.assert_allclose(value, alone[name], rtol=0.2, atol=0.05, err_msg=name)

@@ -54,7 +54,7 @@ class Checkpoint:
     def load(self) -> State | None:
         """The saved state, or None if there is none; a damaged file is told of, and not used."""
         for half in self.path.parent.glob(f".{self.path.name}.*.part"):
-            half.unlink()
+            half.unlink(missing_ok=True)
         if not self.path.is_file():
             return None
         data = self.path.read_bytes()

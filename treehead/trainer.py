@@ -72,7 +72,7 @@ class Trainer:
         self.steps = _steps(len(train.fine), settings)
         local = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
         self.model = parallel.synchronized(local)
-        self.compiled = parallel.averaging(
+        self.stepping = parallel.averaging(
             torch.compile(self.model) if device == "cuda" else self.model
         )
         self.average = (
@@ -157,7 +157,7 @@ class Trainer:
         mine = parallel.part(len(rows))
         share = (mine.stop - mine.start) / len(rows)
         with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
-            loss = share * self.compiled(images[mine], fine[mine])
+            loss = share * self.stepping(images[mine], fine[mine])
         (value,) = parallel.total(loss.item())
         if self.first_loss is None:
             self.first_loss = value
