@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import yaml
-from conftest import ROOT, Project
+from conftest import METRICS, ROOT, Project
 from safetensors.numpy import load_file
 
 from treehead import networks, stages
@@ -110,6 +110,30 @@ def test_a_network_has_its_own_twenty_children_and_their_tensors(compared: Proje
     own = json.loads((folder / "backbone/metrics.json").read_text())
     assert metrics["parent_accuracy"] == pytest.approx(own["parent_accuracy"], abs=0.011)
     assert any("networks/parent/" in path for path in metrics["input_sha256"])
+
+
+def test_the_tree_may_stand_on_the_parent_that_the_backbone_was_trained_with(
+    compared: Project, tmp_path: Path
+):
+    project = compared.copy(tmp_path / "project").having({"parent.objective": "finetuned"})
+    assert project.plan(METRICS) == {
+        "record_config": 1,
+        "take_parent": 1,
+        "train_child": 20,
+        "reduce_child": 20,
+        "evaluate_hierarchy": 1,
+    }
+    project.run("results/hierarchy100/parent.safetensors")
+    results = project.folder / "results"
+    parent = load_file(results / "hierarchy100/parent.safetensors")
+    head = load_file(results / "backbone/head.safetensors")
+    np.testing.assert_array_equal(parent["weight"], head["first.weight"])
+
+
+def test_a_backbone_that_is_not_trained_has_no_parent_to_take(own_dataset: Project):
+    done = own_dataset.having({"parent.objective": "finetuned"}).snakemake("-n", "--", METRICS)
+    assert done.returncode == 1
+    assert "set finetune.objective to parent or joint, and finetune.epochs" in done.stderr
 
 
 def test_a_second_call_runs_nothing_and_another_network_runs_alone(compared: Project):

@@ -150,6 +150,7 @@ def test_the_manual_explains_every_key_and_no_other(config: dict):
         ("child.input", "logits", "must be one of parent_logits, features"),
         ("backbone.architecture", "ResNet9", r"or torchvision/<name> \(did you mean resnet9\?\)"),
         ("backbone.weights", "torchvision", "torchvision has no weights of resnet9; set"),
+        ("parent.objective", "finetuned", "and there is none; set finetune.objective to parent or"),
         ("finetune.device", "gpu", "finetune.device is 'gpu'; it must be one of auto, cpu, cuda"),
         ("finetune.processes", 0, "finetune.processes is 0; it must be at least 1"),
         ("finetune.average", 1, "finetune.average is 1; it must be less than 1"),

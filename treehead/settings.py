@@ -148,6 +148,12 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
     of_torchvision = architecture.startswith("torchvision/")
+    has_parents = finetune["epochs"] and finetune["objective"] in ("parent", "joint")
+    if config["parent"]["objective"] == "finetuned" and not has_parents:
+        yield (
+            "parent.objective finetuned takes the parent layer that the backbone is trained with, "
+            "and there is none; set finetune.objective to parent or joint, and finetune.epochs"
+        )
     if backbone["weights"] == "torchvision" and not of_torchvision:
         yield (
             f"torchvision has no weights of {backbone['architecture']}; set backbone.weights to "

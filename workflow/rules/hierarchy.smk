@@ -1,19 +1,36 @@
 # In: embeddings and the taxonomy. Out: the parent, its children, their reduced tensors, the metrics.
-rule train_parent:
-    """The upper level: features to parents, for the parents alone or for their children too."""
-    input:
-        embeddings="<results>/embeddings/train.safetensors",
-        taxonomy=LEARNED,
-        code=code("train_parent"),
-    output:
-        "<results>/hierarchy100/parent.safetensors",
-    log:
-        "<results>/logs/train_parent.log",
-    threads: config["threads"]["heads"]
-    params:
-        parent=stages.parent(config, TAXONOMY),
-    script:
-        "../scripts/train_parent.py"
+if config["parent"]["objective"] == "finetuned":
+
+    rule take_parent:
+        """The parent layer that the backbone was trained with."""
+        input:
+            head="<results>/backbone/head.safetensors",
+            code=code("take_parent"),
+        output:
+            "<results>/hierarchy100/parent.safetensors",
+        log:
+            "<results>/logs/take_parent.log",
+        threads: 1
+        script:
+            "../scripts/take_parent.py"
+
+else:
+
+    rule train_parent:
+        """The upper level: features to parents, for the parents alone or for their children too."""
+        input:
+            embeddings="<results>/embeddings/train.safetensors",
+            taxonomy=LEARNED,
+            code=code("train_parent"),
+        output:
+            "<results>/hierarchy100/parent.safetensors",
+        log:
+            "<results>/logs/train_parent.log",
+        threads: config["threads"]["heads"]
+        params:
+            parent=stages.parent(config, TAXONOMY),
+        script:
+            "../scripts/train_parent.py"
 
 
 rule train_child:

@@ -73,7 +73,7 @@ use rule evaluate_backbone as evaluate_network with:
         own_head=lambda wildcards: stages.own_head(configured(wildcards), TAXONOMY),
 
 
-rule take_parent:
+rule take_network_parent:
     """The parent layer that a network was trained with, for the children that are fitted under it."""
     input:
         head=f"{NETWORK}/backbone/head.safetensors",
