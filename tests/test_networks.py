@@ -1,6 +1,7 @@
 """One backbone trained for each objective: their names, their settings, their table, their run."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -189,3 +190,32 @@ def test_two_processes_train_in_the_pipeline_as_well(pristine: Project, tmp_path
     alone = load_file(pristine.folder / weights)
     for name, value in load_file(project.folder / weights).items():
         np.testing.assert_allclose(value, alone[name], rtol=0.2, atol=0.05, err_msg=name)
+
+
+def test_the_manuals_backbone_trains_to_its_weights(own_dataset: Project, tmp_path: Path):
+    """docs/adding-a-backbone.md: a function, its name in two places, its defaults, their types."""
+    manual = (ROOT / "docs/adding-a-backbone.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", manual, re.DOTALL))
+    entry = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)[1]
+    project = own_dataset.copy(tmp_path / "project")
+
+    def edit(path: str, old: str, new: str) -> None:
+        text = (project.folder / path).read_text()
+        assert text.count(old) == 1
+        (project.folder / path).write_text(text.replace(old, new))
+
+    edit(
+        "treehead/backbones.py",
+        "ARCHITECTURES = {",
+        f'{code}\n\nARCHITECTURES = {{"plain": plain, ',
+    )
+    edit("treehead/settings.py", 'ARCHITECTURES = ("phinet"', 'ARCHITECTURES = ("plain", "phinet"')
+    types = "      plain: {type: object, required: [widths], properties: {widths: {type: array}}}\n"
+    edit("workflow/schemas/config.schema.yaml", "      resnet9:\n", f"{types}      resnet9:\n")
+    plain = dotted(yaml.safe_load(entry))
+    project.having({**plain, "finetune.epochs": 1}).run("results/embeddings/val.safetensors")
+    weights = load_file(project.folder / "results/backbone/weights.safetensors")
+    assert weights["backbone.6.weight"].shape == (128, 64, 3, 3)
+    assert (
+        load_file(project.folder / "results/embeddings/val.safetensors")["features"].shape[2] == 128
+    )
