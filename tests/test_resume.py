@@ -19,6 +19,7 @@ from treehead import artifacts, checkpoint
 from treehead.artifacts import InputError
 from treehead.checkpoint import Checkpoint
 from treehead.objectives import Objective
+from treehead.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -183,12 +184,20 @@ def test_a_diverged_training_keeps_its_last_good_state(monkeypatch, tmp_path: Pa
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
-def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path):
-    training = Training({"learning_rate": 1e38, "optimizer": "sgd", "schedule": "cosine"}, 32)
+def test_weights_that_are_no_numbers_are_not_saved(monkeypatch, tmp_path: Path):
+    """The third step spoils one of them; the state that stays is that of the second."""
+    step = Trainer.train_step
+
+    def spoiling(self: Trainer, rows: torch.Tensor) -> None:
+        step(self, rows)
+        if self.step == 3:
+            self.model.head.first.bias.data[1] = float("inf")
+
+    monkeypatch.setattr(Trainer, "train_step", spoiling)
     path = tmp_path / "state.pt"
-    with pytest.raises(InputError, match=r"diverged: (a weight|the loss became)"):
-        training.run(Checkpoint(path, 0))
-    assert not path.exists()
+    with pytest.raises(InputError, match=r"a weight is no finite number in epoch 1, step 3;"):
+        Training({"epochs": 2}, images=64).run(Checkpoint(path, 0))
+    assert Checkpoint(path, 0).load()["step"] == 2
 
 
 def test_a_loss_far_above_its_first_has_diverged():
