@@ -197,7 +197,7 @@ def test_two_processes_train_in_the_pipeline_as_well(pristine: Project, tmp_path
 def test_the_manuals_backbone_trains_to_its_weights(own_dataset: Project, tmp_path: Path):
     """docs/adding-a-backbone.md: a function, its name in two places, its defaults, their types."""
     manual = (ROOT / "docs/adding-a-backbone.md").read_text()
-    code = next(block for block in re.findall(r"```python\n(.*?)```", manual, re.DOTALL))
+    code = re.search(r"```python\n(.*?)```", manual, re.DOTALL)[1]
     entry = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)[1]
     project = own_dataset.copy(tmp_path / "project")
 
@@ -218,6 +218,5 @@ def test_the_manuals_backbone_trains_to_its_weights(own_dataset: Project, tmp_pa
     project.having({**plain, "finetune.epochs": 1}).run("results/embeddings/val.safetensors")
     weights = load_file(project.folder / "results/backbone/weights.safetensors")
     assert weights["backbone.6.weight"].shape == (128, 64, 3, 3)
-    assert (
-        load_file(project.folder / "results/embeddings/val.safetensors")["features"].shape[2] == 128
-    )
+    embeddings = load_file(project.folder / "results/embeddings/val.safetensors")
+    assert embeddings["features"].shape[2] == 128
