@@ -46,3 +46,17 @@ def teacher(head):
 def reads_taxonomy(head):
     """Whether a head is fitted to the taxonomy of the configuration."""
     return "parent_of" in sweeps.arguments(HEADS[head].module)
+
+
+NETWORKS = stages.network_names(config, TAXONOMY)
+MAIN = stages.network_name(config)
+
+
+def of_network(name, path):
+    """A file of a network: those of the configured objective are the run's own."""
+    return f"<results>/{path}" if name == MAIN else f"<results>/networks/{name}/{path}"
+
+
+def configured(wildcards):
+    """The configuration that trains a network."""
+    return stages.for_network(config, wildcards.network)

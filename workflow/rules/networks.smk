@@ -1,20 +1,9 @@
 # In: the data set and the weights. Out: the same backbone trained for each objective, and their comparison.
-NETWORKS = stages.network_names(config, TAXONOMY)
-MAIN = stages.network_name(config)
 NETWORK = "<results>/networks/{network}"
 
 
 wildcard_constraints:
     network="|".join(name for name in NETWORKS if name != MAIN) or "none",
-
-
-def of_network(name, path):
-    """A file of a network: those of the configured objective are the run's own."""
-    return f"<results>/{path}" if name == MAIN else f"<results>/networks/{name}/{path}"
-
-
-def configured(wildcards):
-    return stages.for_network(config, wildcards.network)
 
 
 use rule finetune_backbone as finetune_network with:
