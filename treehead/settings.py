@@ -142,14 +142,14 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     if learned and learned > dataset["classes"]:
         yield f"taxonomy {taxonomy} wants more clusters than the {dataset['classes']} classes"
     finetune = config["finetune"]
-    if learned and finetune["epochs"] and finetune["objective"] in ("parent", "joint"):
+    trains_parents = finetune["epochs"] > 0 and has_parents(finetune["objective"])
+    if learned and trains_parents:
         yield (
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
     of_torchvision = architecture.startswith("torchvision/")
-    has_parents = finetune["epochs"] and finetune["objective"] in ("parent", "joint")
-    if config["parent"]["objective"] == "finetuned" and not has_parents:
+    if config["parent"]["objective"] == "finetuned" and not trains_parents:
         yield (
             "parent.objective finetuned takes the parent layer that the backbone is trained with, "
             "and there is none; set finetune.objective to parent or joint, and finetune.epochs"
@@ -169,6 +169,11 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
             "hub, torchvision or a file (.safetensors, .pt, .ckpt, .pth.tar)"
         )
+
+
+def has_parents(network: str) -> bool:
+    """Whether a network's own head has a parent layer, under which children can be fitted."""
+    return network in ("parent", "joint")
 
 
 def parquet(folder: str | Path, split: str) -> Path:

@@ -44,7 +44,7 @@ def _parent_of(taxonomy: Taxonomy | None) -> list[int] | None:
 
 def _parents_of_objective(config: Config, taxonomy: Taxonomy | None) -> list[int] | None:
     """The parent of each class if the objective has parents; else one parent of all."""
-    uses_tree = has_parents(config["finetune"]["objective"])
+    uses_tree = settings.has_parents(config["finetune"]["objective"])
     return _parent_of(taxonomy) if uses_tree else [0] * config["dataset"]["classes"]
 
 
@@ -207,14 +207,9 @@ def for_network(config: Config, name: str) -> Config:
     return {**config, "finetune": {**config["finetune"], **own}}
 
 
-def has_parents(network: str) -> bool:
-    """Whether the network's own head has a parent layer, under which children can be fitted."""
-    return network in ("parent", "joint")
-
-
 def network_names(config: Config, taxonomy: Taxonomy | None) -> list[str]:
     """The networks that are compared; without parents while the taxonomy is to be learned."""
-    return [name for name in config["networks"] if taxonomy or not has_parents(name)]
+    return [name for name in config["networks"] if taxonomy or not settings.has_parents(name)]
 
 
 def compared_networks(config: Config, taxonomy: Taxonomy | None) -> Config:
@@ -222,7 +217,7 @@ def compared_networks(config: Config, taxonomy: Taxonomy | None) -> Config:
     names = network_names(config, taxonomy)
     return {
         "names": names,
-        "with_tree": list(filter(has_parents, names)),
+        "with_tree": list(filter(settings.has_parents, names)),
         "of_the_study": config["dataset"]["name"] == "cifar100",
         "title": picture(config)["title"],
     }

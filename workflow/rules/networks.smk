@@ -158,7 +158,7 @@ rule compare_networks:
         heads=[of_network(name, "backbone/metrics.json") for name in NETWORKS],
         trees=[
             of_network(name, "hierarchy100/metrics.json")
-            for name in filter(stages.has_parents, NETWORKS)
+            for name in filter(settings.has_parents, NETWORKS)
         ],
         study="resources/study_networks.csv",
         code=code("compare_networks"),
