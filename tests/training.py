@@ -35,6 +35,7 @@ SETTINGS: dict[str, Any] = {
         "crop": 1,
         "cutout": 0,
         "mix": "none",
+        "mix_probability": 1,
         "mix_alpha": 0.5,
     },
     "device": "cpu",

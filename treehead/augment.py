@@ -83,7 +83,13 @@ def _symmetric(n: int, generator: Generator) -> Tensor:
 
 
 def mix(
-    images: Tensor, labels: Tensor, classes: int, kind: str, alpha: float, generator: Generator
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    kind: str,
+    probability: float,
+    alpha: float,
+    generator: Generator,
 ) -> tuple[Tensor, Tensor]:
     """CutMix, MixUp or either at random (Yun et al., ICCV 2019; Zhang et al., ICLR 2018).
 
@@ -92,13 +98,14 @@ def mix(
         labels: int64 (n,).
         classes: number of classes.
         kind: "none", "cutmix", "mixup" or "either".
+        probability: that this batch is mixed, 0 to 1.
         alpha: parameter of the beta distribution of the share.
-        generator: seeds torchvision's transforms, which draw from torch's ambient generator.
+        generator: of the draw of `probability`; seeds torchvision's transforms, which draw from torch's ambient generator.
 
     Returns:
         Images, and class probabilities (n, classes).
     """
-    if kind == "none":
+    if kind == "none" or torch.rand((), generator=generator) >= probability:
         return images, F.one_hot(labels, classes).float()
     transforms = {
         "cutmix": v2.CutMix(alpha=alpha, num_classes=classes),
