@@ -165,12 +165,12 @@ def test_draws_are_each_images_own_and_the_generators_alone(settings: dict):
     assert len(one.unique(dim=0)) > 1
 
 
-def mixed(kind: str, seed: int, probability: float = 1) -> tuple[Tensor, Tensor, Tensor]:
+def mixed(kind: str, seed: int, probability: float = 1, alpha: float = 0.5) -> tuple[Tensor, Tensor, Tensor]:
     """Eight images, each filled with its own label; the mixtures and their probabilities."""
     labels = torch.tensor([4, 0, 3, 1, 2, 0, 5, 4])
     images = labels.float().view(-1, 1, 1, 1).expand(-1, 3, 16, 16).contiguous()
     generator = Generator().manual_seed(seed)
-    return *augment.mix(images, labels, 6, kind, probability, 0.5, generator), labels
+    return *augment.mix(images, labels, 6, kind, probability, alpha, generator), labels
 
 
 def test_without_mixing_a_target_is_one_hot_and_the_images_stay():
@@ -212,6 +212,10 @@ def test_a_share_of_the_batches_is_mixed_and_the_others_stay():
     assert 40 < changed < 80
     images, _, labels = mixed("cutmix", 0, probability=0)
     assert torch.equal(images[:, 0, 0, 0], labels.float())
+
+
+def test_alpha_may_be_a_whole_number():
+    assert torch.equal(mixed("cutmix", 0, alpha=1)[1], mixed("cutmix", 0, alpha=1.0)[1])
 
 
 def test_either_is_now_the_one_and_now_the_other():

@@ -100,7 +100,8 @@ def mix(
         kind: "none", "cutmix", "mixup" or "either".
         probability: that this batch is mixed, 0 to 1.
         alpha: parameter of the beta distribution of the share.
-        generator: of the draw of `probability`; seeds torchvision's transforms, which draw from torch's ambient generator.
+        generator: source of all draws; it seeds torchvision's transforms, which use torch's ambient
+            one.
 
     Returns:
         Images, and class probabilities (n, classes).
@@ -108,8 +109,8 @@ def mix(
     if kind == "none" or torch.rand((), generator=generator) >= probability:
         return images, F.one_hot(labels, classes).float()
     transforms = {
-        "cutmix": v2.CutMix(alpha=alpha, num_classes=classes),
-        "mixup": v2.MixUp(alpha=alpha, num_classes=classes),
+        "cutmix": v2.CutMix(alpha=float(alpha), num_classes=classes),
+        "mixup": v2.MixUp(alpha=float(alpha), num_classes=classes),
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
