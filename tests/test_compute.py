@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from treehead import compute
+from treehead import checkpoint, compute
 from treehead.artifacts import InputError
 
 
@@ -40,6 +40,19 @@ def test_auto_is_bfloat16_where_the_cpu_multiplies_it(monkeypatch, capabilities,
 def test_a_named_precision_is_taken_as_it_is():
     assert compute.precision("float32", "cpu") is torch.float32
     assert compute.precision("bfloat16", "cpu") is torch.bfloat16
+
+
+def test_a_saved_state_is_known_by_what_auto_came_to(monkeypatch):
+    """One that moves to a machine with another arithmetic is not resumed there."""
+    settings = {"device": "auto", "precision": "auto", "seed": 0}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    keys = []
+    for capabilities in ({}, {"avx512_bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
+        keys.append(checkpoint.key(compute.decided(settings), []))
+    assert keys[0] != keys[1]
+    named = settings | {"device": "cpu", "precision": "bfloat16"}
+    assert checkpoint.key(compute.decided(named), []) == keys[1]
 
 
 def test_this_machine_tells_its_capabilities():

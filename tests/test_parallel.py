@@ -29,7 +29,6 @@ MIXED = {
         "crop": 1,
         "cutout": 4,
         "mix": "either",
-        "mix_probability": 1,
         "mix_alpha": 0.5,
     },
 }

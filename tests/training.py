@@ -35,7 +35,6 @@ SETTINGS: dict[str, Any] = {
         "crop": 1,
         "cutout": 0,
         "mix": "none",
-        "mix_probability": 1,
         "mix_alpha": 0.5,
     },
     "device": "cpu",

@@ -83,13 +83,7 @@ def _symmetric(n: int, generator: Generator) -> Tensor:
 
 
 def mix(
-    images: Tensor,
-    labels: Tensor,
-    classes: int,
-    kind: str,
-    probability: float,
-    alpha: float,
-    generator: Generator,
+    images: Tensor, labels: Tensor, classes: int, kind: str, alpha: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """CutMix, MixUp or either at random (Yun et al., ICCV 2019; Zhang et al., ICLR 2018).
 
@@ -98,15 +92,13 @@ def mix(
         labels: int64 (n,).
         classes: number of classes.
         kind: "none", "cutmix", "mixup" or "either".
-        probability: that this batch is mixed, 0 to 1.
         alpha: parameter of the beta distribution of the share.
-        generator: source of all draws; it seeds torchvision's transforms, which use torch's ambient
-            one.
+        generator: seeds torchvision's transforms, which draw from torch's ambient generator.
 
     Returns:
         Images, and class probabilities (n, classes).
     """
-    if kind == "none" or torch.rand((), generator=generator) >= probability:
+    if kind == "none":
         return images, F.one_hot(labels, classes).float()
     transforms = {
         "cutmix": v2.CutMix(alpha=float(alpha), num_classes=classes),

@@ -25,7 +25,7 @@ def key(settings: dict[str, Any], files: list[str]) -> str:
     """SHA-256 of all that decides the bits of a training.
 
     Args:
-        settings: of the training.
+        settings: of the training, as `compute.decided` gives them.
         files: the data, the weights that it starts from, and the code.
     """
     machine = [torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability()]

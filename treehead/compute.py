@@ -1,6 +1,7 @@
 """What the machine computes with: its device, the precision that it is fast in, its memory."""
 
 import ctypes
+from typing import Any
 
 import torch
 
@@ -23,6 +24,13 @@ def precision(setting: str, device: str) -> torch.dtype:
     if setting == "auto":
         setting = "bfloat16" if _multiplies_bfloat16(device) else "float32"
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[setting]
+
+
+def decided(settings: dict[str, Any]) -> dict[str, Any]:
+    """The `finetune` settings with what "auto" comes to here as their device and precision."""
+    on = device(settings["device"], "finetune.device")
+    name = str(precision(settings["precision"], on)).removeprefix("torch.")
+    return settings | {"device": on, "precision": name}
 
 
 def _multiplies_bfloat16(device: str) -> bool:

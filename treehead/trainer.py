@@ -187,13 +187,7 @@ class Trainer:
         images = augment.cutout(images, chosen["cutout"], generator)
         classes = len(self.settings["parent_of"])
         images, fine = augment.mix(
-            images,
-            self.train.fine[where],
-            classes,
-            chosen["mix"],
-            chosen["mix_probability"],
-            chosen["mix_alpha"],
-            generator,
+            images, self.train.fine[where], classes, chosen["mix"], chosen["mix_alpha"], generator
         )
         images = shrunk(images, size_in_epoch(self.epoch, backbone, self.settings))
         return images.contiguous(memory_format=torch.channels_last), fine

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas
 import torch
 
-from treehead import artifacts, backbones, checkpoint, console, dataset, finetune, weights
+from treehead import artifacts, backbones, checkpoint, compute, console, dataset, finetune, weights
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
             )
             for part in ("train", "val")
         }
-        key = checkpoint.key(settings, list(snakemake.input))
+        key = checkpoint.key(compute.decided(settings), list(snakemake.input))
         path = Path(snakemake.output.weights).with_name(f"unfinished-{key[:16]}.pt")
         state = checkpoint.Checkpoint(path, snakemake.config["finetune"]["save_seconds"])
         objective, history = finetune.finetune(
