@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import Any
 
 import accelerate
 import micromind
@@ -24,6 +24,7 @@ from torchvision.transforms import v2
 
 from treehead import backbones, compute, finetune, stages, trainer
 from treehead.objectives import Objective
+from treehead.trainer import Images
 
 Config = dict[str, Any]
 
@@ -32,13 +33,6 @@ REPEATS = 1000  # of the images in an epoch of the loader, so that no measuremen
 WARM_UP = 5  # first steps that don't count: a loader with two workers has four batches ready
 LEAST = 2  # steps that a measurement has at least
 PEAK_SIDE = 2048  # of the matrices whose product gives the peak
-
-
-class Pictures(NamedTuple):
-    """Images uint8 (n, 3, 32, 32), and their fine labels int64 (n,)."""
-
-    pixels: Tensor
-    fine: Tensor
 
 
 class Stopwatch:
@@ -89,14 +83,13 @@ def plain(config: Config) -> nn.Sequential:
     return nn.Sequential(backbone.network, classifier)
 
 
-def ours(config: Config, pictures: Pictures, seconds: float) -> float:
+def ours(config: Config, images: Images, seconds: float) -> float:
     """Images/s of the steps of `finetune.finetune`."""
     torch.set_num_threads(config["threads"]["backbone"])
     compute.keep_freed_memory()
     settings = stages.finetune(config, None) | {"epochs": REPEATS}
     backbone, size = built(config), settings["batch_size"]
     head = Objective(backbone.dim, torch.tensor(settings["parent_of"]), settings)
-    images = finetune.Images(pictures.pixels, pictures.fine)
     run = trainer.Trainer(finetune.Classifier(backbone, head), images, images, settings, "cpu")
     run.model.train()
     order = torch.randperm(len(images.fine), generator=torch.Generator().manual_seed(0))
@@ -113,9 +106,9 @@ def in_own_process(run: Callable[..., float], *arguments: Any) -> float:
 class OneByOne(Dataset):
     """Images as the study read them, over and over: arrays that PIL augments one by one."""
 
-    def __init__(self, pictures: Pictures, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.arrays = pictures.pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        self.fine, self.transform = pictures.fine.tolist(), transform
+    def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.arrays = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        self.fine, self.transform = images.fine.tolist(), transform
 
     def __len__(self) -> int:
         return REPEATS * len(self.fine)
@@ -138,13 +131,13 @@ def one_by_one(config: Config) -> transforms.Compose:
     return transforms.Compose([*steps, transforms.ToTensor(), normalize])
 
 
-def loader(config: Config, pictures: Pictures) -> DataLoader:
+def loader(config: Config, images: Images) -> DataLoader:
     """The study's: a worker for each thread, CutMix or MixUp of each batch where it is mixed."""
     chosen, classes = config["finetune"]["augment"], config["dataset"]["classes"]
     mixes = [mix(alpha=chosen["mix_alpha"], num_classes=classes) for mix in (v2.CutMix, v2.MixUp)]
     mix = v2.RandomChoice(mixes)
     return DataLoader(
-        OneByOne(pictures, one_by_one(config)),
+        OneByOne(images, one_by_one(config)),
         batch_size=config["finetune"]["batch_size"],
         shuffle=True,
         num_workers=config["threads"]["backbone"],
@@ -172,10 +165,10 @@ def stepping(network: nn.Module, precision: torch.dtype) -> Callable[[tuple[Tens
     return step
 
 
-def study(config: Config, pictures: Pictures, seconds: float) -> float:
+def study(config: Config, images: Images, seconds: float) -> float:
     """Images/s of a plain loop over the study's loader."""
     step = stepping(plain(config), torch.float32)
-    batches = loader(config, pictures)
+    batches = loader(config, images)
     return batches.batch_size * steps_per_second(step, batches, seconds)
 
 
@@ -200,11 +193,11 @@ class Mind(micromind.MicroMind):
         return F.cross_entropy(pred, batch[1])
 
 
-def by_micromind(config: Config, pictures: Pictures, seconds: float) -> float:
+def by_micromind(config: Config, images: Images, seconds: float) -> float:
     """Images/s of micromind's own trainer, its Adam and the study's loader, on the CPU."""
     accelerate.PartialState(cpu=True)
     micromind.core.logger.disable("micromind")
-    watch, batches = Stopwatch(seconds), loader(config, pictures)
+    watch, batches = Stopwatch(seconds), loader(config, images)
     silence = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, suppress(Enough):  # noqa: SIM117
         with redirect_stdout(silence), redirect_stderr(silence):

@@ -18,8 +18,9 @@ import torch
 import yaml
 
 from benchmarks import contestants, figure
-from benchmarks.contestants import SIDE, Config, Pictures
+from benchmarks.contestants import SIDE, Config
 from treehead import artifacts, compute, counting, dataset, demo100, embed, figures
+from treehead.trainer import Images
 
 Row = dict[str, Any]
 Contestant = Callable[[float], float]  # from seconds to measure to images/s
@@ -55,7 +56,7 @@ class Bench(NamedTuple):
     The peak is in operations a second, by precision.
     """
 
-    pictures: Pictures
+    images: Images
     rounds: int
     seconds: float
     peaks: dict[torch.dtype, float]
@@ -107,9 +108,9 @@ def training(config: Config, bench: Bench) -> Row:
     precision = compute.precision(config["finetune"]["precision"], "cpu")
     table = turns(
         {
-            "ours": partial(contestants.in_own_process, contestants.ours, config, bench.pictures),
-            "study": partial(contestants.study, config, bench.pictures),
-            "micromind": partial(contestants.by_micromind, config, bench.pictures),
+            "ours": partial(contestants.in_own_process, contestants.ours, config, bench.images),
+            "study": partial(contestants.study, config, bench.images),
+            "micromind": partial(contestants.by_micromind, config, bench.images),
             "compute": partial(contestants.computing, config, torch.channels_last, precision),
             "eager_compute": partial(
                 contestants.computing, config, torch.contiguous_format, torch.float32
@@ -129,7 +130,7 @@ def training(config: Config, bench: Bench) -> Row:
 def embedding(config: Config, bench: Bench) -> Row:
     """A row of the embedding table; micromind has nothing that embeds."""
     threads, size = config["threads"]["backbone"], config["embed"]["batch_size"]
-    backbone, pixels = contestants.built(config), bench.pictures.pixels
+    backbone, pixels = contestants.built(config), bench.images.pixels
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "backbone.onnx"
         embed.export(backbone, onnx, pixels[:size].numpy(), threads)
@@ -172,13 +173,13 @@ def configured(config: Config, larger: Config, architecture: str, size: int) -> 
     return config | {"backbone": backbone, "finetune": shared | own}
 
 
-def drawn() -> Pictures:
+def drawn() -> Images:
     """Some images of demo100, by way of a parquet file as the pipeline reads it."""
     with tempfile.TemporaryDirectory() as folder:
         parquet = Path(folder) / "images.parquet"
         dataset.write(parquet, demo100.rows(0, "train", PER_CLASS))
         pixels, (fine, _) = dataset.images(parquet, SIDE), dataset.labels(parquet)
-    return Pictures(torch.from_numpy(pixels), torch.from_numpy(fine))
+    return Images(torch.from_numpy(pixels), torch.from_numpy(fine))
 
 
 def printed(table: pd.DataFrame, shown: dict[str, tuple[str, str]]) -> str:
