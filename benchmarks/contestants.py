@@ -22,9 +22,11 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from treehead import backbones, compute, finetune, stages, trainer
-from treehead.objectives import Objective
-from treehead.trainer import Images
+from treehead.backbones import architectures
+from treehead.config import stages
+from treehead.training import compute, finetune, trainer
+from treehead.training.objectives import Objective
+from treehead.training.trainer import Images
 
 Config = dict[str, Any]
 
@@ -70,10 +72,10 @@ def steps_per_second(step: Callable[..., object], batches: Iterable, seconds: fl
     return watch.steps_per_second()
 
 
-def built(config: Config) -> backbones.Backbone:
+def built(config: Config) -> architectures.Backbone:
     """The backbone with its seeded initialisation."""
     torch.manual_seed(config["seed"])
-    return backbones.build(**stages.network(config))
+    return architectures.build(**stages.network(config))
 
 
 def plain(config: Config) -> nn.Sequential:

@@ -13,7 +13,10 @@ from pathlib import Path
 import torch
 import yaml
 
-from treehead import backbones, dataset, demo100, embed, embeddings, stages
+from treehead.backbones import architectures, embed
+from treehead.config import stages
+from treehead.data import dataset, embeddings
+from treehead.data.demo100 import classes
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -34,11 +37,11 @@ def main() -> None:
     threads, size = config["threads"]["backbone"], config["embed"]["batch_size"]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    backbone = backbones.build(**stages.network(config))
+    backbone = architectures.build(**stages.network(config))
 
     with tempfile.TemporaryDirectory() as folder:
         parquet, onnx = Path(folder) / "images.parquet", Path(folder) / "backbone.onnx"
-        dataset.write(parquet, demo100.rows(0, "train", options.images // 100))
+        dataset.write(parquet, classes.rows(0, "train", options.images // 100))
         images = dataset.images(parquet, 32)
         embed.export(backbone, onnx, images[:64], threads)
         run, batch = embed.with_onnx(onnx, threads), torch.from_numpy(images[:64])

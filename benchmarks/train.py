@@ -19,8 +19,13 @@ import yaml
 
 from benchmarks import contestants, figure
 from benchmarks.contestants import SIDE, Config
-from treehead import artifacts, compute, counting, dataset, demo100, embed, figures
-from treehead.trainer import Images
+from treehead import artifacts
+from treehead.backbones import cost, embed
+from treehead.data import dataset
+from treehead.data.demo100 import classes
+from treehead.report import figures
+from treehead.training import compute
+from treehead.training.trainer import Images
 
 Row = dict[str, Any]
 Contestant = Callable[[float], float]  # from seconds to measure to images/s
@@ -86,7 +91,7 @@ def described(config: Config, batch: int, precision: torch.dtype) -> Row:
         "batch_size": batch,
         "threads": config["threads"]["backbone"],
         "precision": str(precision).removeprefix("torch."),
-        "macs_per_image": counting.macs(contestants.built(config), SIDE),
+        "macs_per_image": cost.macs(contestants.built(config), SIDE),
     }
 
 
@@ -177,7 +182,7 @@ def drawn() -> Images:
     """Some images of demo100, by way of a parquet file as the pipeline reads it."""
     with tempfile.TemporaryDirectory() as folder:
         parquet = Path(folder) / "images.parquet"
-        dataset.write(parquet, demo100.rows(0, "train", PER_CLASS))
+        dataset.write(parquet, classes.rows(0, "train", PER_CLASS))
         pixels, (fine, _) = dataset.images(parquet, SIDE), dataset.labels(parquet)
     return Images(torch.from_numpy(pixels), torch.from_numpy(fine))
 

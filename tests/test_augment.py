@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as torchvision
 
-from treehead import augment
+from treehead.training import augment
 
 KINDS = ["none", "cutmix", "mixup", "either"]
 

@@ -9,9 +9,10 @@ from torch import nn
 from torchvision import models
 from torchvision.transforms import v2
 
-from treehead import backbones, counting, settings, torchvision_models, weights
 from treehead.artifacts import InputError
-from treehead.backbones import Backbone
+from treehead.backbones import architectures, cost, torchvision_models, weights
+from treehead.backbones.architectures import Backbone
+from treehead.config import settings
 
 ROOT = Path(__file__).parents[1]
 PHINET = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["backbone"]["phinet"]
@@ -31,7 +32,7 @@ def pictures(n: int, size: int) -> torch.Tensor:
 
 
 def test_the_studys_phinet_has_552267_parameters_and_344_features():
-    backbone = backbones.build("phinet", PHINET, 160, NORMALIZATION).eval()
+    backbone = architectures.build("phinet", PHINET, 160, NORMALIZATION).eval()
     assert parameters(backbone) == 552_267
     assert backbone.dim == 344
     with torch.inference_mode():
@@ -40,7 +41,7 @@ def test_the_studys_phinet_has_552267_parameters_and_344_features():
 
 def test_the_studys_resnet9_has_30_million_parameters_and_1028_features():
     """30.4 M are told, which is this with the linear layer 1028 -> 100."""
-    backbone = backbones.build("resnet9", {"width": 1}, 32, NORMALIZATION).eval()
+    backbone = architectures.build("resnet9", {"width": 1}, 32, NORMALIZATION).eval()
     assert backbone.dim == 1028
     assert parameters(backbone) + parameters(nn.Linear(1028, 100)) == pytest.approx(
         30.4e6, rel=3e-3
@@ -51,7 +52,7 @@ def test_the_studys_resnet9_has_30_million_parameters_and_1028_features():
 
 @pytest.mark.parametrize(("width", "dim"), [(0.25, 257), (0.0625, 64), (0.001, 1)])
 def test_width_scales_the_channels_of_resnet9(width: float, dim: int):
-    backbone = backbones.build("resnet9", {"width": width}, 32, NORMALIZATION).eval()
+    backbone = architectures.build("resnet9", {"width": width}, 32, NORMALIZATION).eval()
     assert backbone.dim == dim
     with torch.inference_mode():
         assert backbone(pictures(3, 32)).shape == (3, dim)
@@ -60,7 +61,7 @@ def test_width_scales_the_channels_of_resnet9(width: float, dim: int):
 @pytest.mark.parametrize("architecture", ["phinet", "resnet9"])
 def test_a_backbone_has_no_classifier_and_no_dropout_at_its_end(architecture: str):
     own = {"phinet": PHINET, "resnet9": {"width": 0.25}}[architecture]
-    backbone = backbones.build(architecture, own, 32, NORMALIZATION)
+    backbone = architectures.build(architecture, own, 32, NORMALIZATION)
     assert not [module for module in backbone.modules() if isinstance(module, nn.Linear)]
     assert isinstance(list(backbone.modules())[-1], nn.Flatten)
 
@@ -73,7 +74,7 @@ def test_a_seed_decides_the_initial_weights(architecture: str):
 
     def first_weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        backbone = backbones.build(architecture, own, 32, NORMALIZATION)
+        backbone = architectures.build(architecture, own, 32, NORMALIZATION)
         return torch.cat([value.flatten() for value in backbone.parameters()])
 
     assert torch.equal(first_weights(0), first_weights(0))
@@ -82,7 +83,7 @@ def test_a_seed_decides_the_initial_weights(architecture: str):
 
 def test_building_phinet_leaves_its_batchnorm_statistics_new():
     """Its width is found by a forward of zeros, which must not be counted as a batch."""
-    network, _ = backbones.phinet(32, **PHINET)
+    network, _ = architectures.phinet(32, **PHINET)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms
     for norm in norms:
@@ -118,17 +119,17 @@ def test_the_cost_of_a_backbone_is_counted_layer_by_layer():
         nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
     )
     backbone = Backbone(layers, 5, 8, MEAN, STD)
-    assert counting.macs(backbone, 8) == 3 * 4 * 9 * 64 + 4 * 5
-    assert counting.parameters(backbone) == 3 * 4 * 9 + 4 + 4 * 5 + 5
+    assert cost.macs(backbone, 8) == 3 * 4 * 9 * 64 + 4 * 5
+    assert cost.parameters(backbone) == 3 * 4 * 9 + 4 + 4 * 5 + 5
 
 
 def test_the_config_knows_the_architectures_that_there_are():
     """It names them itself, since it is checked without torch."""
-    assert set(settings.ARCHITECTURES) == set(backbones.ARCHITECTURES)
+    assert set(settings.ARCHITECTURES) == set(architectures.ARCHITECTURES)
 
 
 def test_airbench_has_less_than_two_million_parameters():
-    backbone = backbones.build("airbench", {"widths": [64, 256, 256]}, 32, NORMALIZATION).eval()
+    backbone = architectures.build("airbench", {"widths": [64, 256, 256]}, 32, NORMALIZATION).eval()
     assert backbone.dim == 256
     assert parameters(backbone) + 256 * 20 + 20 * 100 < 2e6
     with torch.inference_mode():
@@ -136,14 +137,14 @@ def test_airbench_has_less_than_two_million_parameters():
 
 
 def test_an_identity_convolution_passes_on_its_inputs():
-    layer = backbones._identity_convolution(4, 6)
+    layer = architectures._identity_convolution(4, 6)
     x = torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(layer(x)[:, :4], x)
 
 
 def test_whitened_patches_are_uncorrelated_and_of_unit_variance():
     torch.manual_seed(0)
-    backbone = backbones.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
+    backbone = architectures.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
     images = pictures(200, 16).float()
     images = (images + images.roll(1, 3) + images.roll(1, 2) + 40).clamp(0, 255).to(torch.uint8)
     backbone.whiten(images)
@@ -157,7 +158,7 @@ def test_whitened_patches_are_uncorrelated_and_of_unit_variance():
 
 def test_a_whitening_layer_that_has_weights_keeps_them():
     """Those of a trained network are not made anew."""
-    backbone = backbones.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
+    backbone = architectures.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
     backbone.network[0].weight.fill_(0.5)
     backbone.whiten(pictures(9, 16))
     assert (backbone.network[0].weight == 0.5).all()
@@ -170,7 +171,7 @@ DIMS = {"mobilenet_v3_small": 576, "resnet18": 512, "squeezenet1_1": 512}
 @pytest.mark.parametrize("name", SMALL)
 def test_a_model_of_torchvision_gives_features_and_has_no_classifier(name: str):
     torch.manual_seed(0)
-    backbone = backbones.build(f"torchvision/{name}", {}, 64, NORMALIZATION).eval()
+    backbone = architectures.build(f"torchvision/{name}", {}, 64, NORMALIZATION).eval()
     assert backbone.dim == DIMS.get(name, 1024 if name.startswith("shuffle") else 1280)
     with torch.inference_mode():
         features = backbone(pictures(2, 32))

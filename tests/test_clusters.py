@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treehead import clusters
+from treehead.data import clusters
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(1, 12)

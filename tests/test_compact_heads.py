@@ -11,10 +11,20 @@ from test_heads import blobs
 from torch.nn.functional import linear as dense
 from torch.utils.flop_counter import FlopCounterMode
 
-from treehead import fitting, packing, seeds
 from treehead.artifacts import InputError, Tensors
-from treehead.embeddings import Examples
-from treehead.heads import lasso, lowrank, nested, pruning, shift, sparse, tree
+from treehead.data.embeddings import Examples
+from treehead.heads import (
+    fitting,
+    lasso,
+    lowrank,
+    nested,
+    packing,
+    pruning,
+    seeds,
+    shift,
+    sparse,
+    tree,
+)
 from treehead.heads.linear import Linear
 
 DIM, CLASSES = 16, 6

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treehead import comparison, evaluation, packing, significance
-from treehead.embeddings import Embeddings
+from treehead.data.embeddings import Embeddings
+from treehead.evaluation import comparison, heads, significance
+from treehead.heads import packing
 
 N, SEEDS = 60, (0, 7)
 # Share of right answers of each head, by precision.
@@ -19,7 +20,7 @@ SHARES = {
 
 
 def report(head: str, precisions: list[str]) -> dict:
-    """What `evaluation.evaluate` says of a head, and its name."""
+    """What `heads.evaluate` says of a head, and its name."""
     known = {"accuracy": 0.5, "accuracy_sd": 0.01, "val_accuracy": 0.4, "mistake_severity": 1.5}
     known |= {"macs_mean": 10, "macs_p99": 12, "macs_worst": 15, "other_ops": 3, "parameters": 8}
     known |= {"accuracies": [0.5] * len(SEEDS), "accuracy_ci95": [0.4, 0.6], "bytes": 32}
@@ -131,7 +132,7 @@ def test_a_row_says_what_the_evaluation_measured(tmp_path):
         head = {"weight": weight, "bias": weight[:, 0], "exponent": np.zeros(4, np.int8)}
         files["float32", seed] = str(tmp_path / f"float32-{seed}.bin")
         packing.write(files["float32", seed], head, 32)
-    measured, answers = evaluation.evaluate("linear", files, np.zeros(3, int), test, test)
+    measured, answers = heads.evaluate("linear", files, np.zeros(3, int), test, test)
     about = {"head": "linear", "module": "linear", "setting": ""}
     predicted = pd.DataFrame({"fine": fine, **answers})
     (row,) = comparison.table([about | measured], [predicted], [3.0], ["linear"], 0.01).itertuples()

@@ -11,8 +11,9 @@ import yaml
 from conftest import METRICS, ROOT, Project
 from safetensors.numpy import load_file
 
-from treehead import comparison, fitting, packing
-from treehead.taxonomy import read
+from treehead.data.taxonomy import read
+from treehead.evaluation import comparison
+from treehead.heads import fitting, packing
 
 PARETO = "results/pareto.csv"
 HEADS = {
@@ -133,7 +134,7 @@ def test_an_edited_head_is_fitted_again_alone(mine: Project, module: str, fitted
 
 
 def test_an_edited_packing_fits_nothing(mine: Project):
-    with (mine.folder / "treehead/packing.py").open("a") as file:
+    with (mine.folder / "treehead/heads/packing.py").open("a") as file:
         file.write("# edited\n")
     heads = len(HEADS)
     assert mine.plan(PARETO) == {"pack_head": heads, "evaluate_head": heads, "compare_heads": 1}

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from treehead import checkpoint, compute
 from treehead.artifacts import InputError
+from treehead.training import checkpoint, compute
 
 
 def test_the_device_is_what_there_is(monkeypatch: pytest.MonkeyPatch):
@@ -63,7 +63,7 @@ def test_this_machine_tells_its_capabilities():
 FAULTS = """
 import resource
 import torch
-from treehead import compute
+from treehead.training import compute
 
 {first}
 def faults():

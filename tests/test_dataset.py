@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from treehead import dataset
 from treehead.artifacts import InputError
+from treehead.data import dataset
 
 SIZE = 8
 KNOWN = {"classes": 3, "image_size": SIZE, "train_per_class": 4, "test_per_class": 4}

@@ -16,24 +16,24 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from treehead import demo100
+from treehead.data.demo100 import classes
 
-PARENTS = np.array(demo100.SUPERCLASS_OF)
+PARENTS = np.array(classes.SUPERCLASS_OF)
 
 
 def test_there_are_twenty_superclasses_of_five():
-    assert len(demo100.FINE_NAMES) == len(demo100.SUPERCLASS_OF) == 100
-    assert Counter(demo100.SUPERCLASS_OF) == dict.fromkeys(range(20), 5)
+    assert len(classes.FINE_NAMES) == len(classes.SUPERCLASS_OF) == 100
+    assert Counter(classes.SUPERCLASS_OF) == dict.fromkeys(range(20), 5)
 
 
-@pytest.mark.parametrize("names", [demo100.FINE_NAMES, demo100.SUPERCLASS_NAMES])
+@pytest.mark.parametrize("names", [classes.FINE_NAMES, classes.SUPERCLASS_NAMES])
 def test_names_are_unique_and_alphabetical(names):
     assert all(first < second for first, second in pairwise(names))
 
 
 def test_a_class_is_named_after_its_superclass():
-    for name, parent in zip(demo100.FINE_NAMES, demo100.SUPERCLASS_OF, strict=True):
-        assert name.endswith(f" {demo100.SUPERCLASS_NAMES[parent]}")
+    for name, parent in zip(classes.FINE_NAMES, classes.SUPERCLASS_OF, strict=True):
+        assert name.endswith(f" {classes.SUPERCLASS_NAMES[parent]}")
 
 
 def test_fine_labels_are_not_grouped_by_superclass():
@@ -44,28 +44,28 @@ def test_fine_labels_are_not_grouped_by_superclass():
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    split=st.sampled_from(sorted(demo100.SPLITS)),
+    split=st.sampled_from(sorted(classes.SPLITS)),
     fine=st.integers(0, 99),
     index=st.integers(0, 1000),
 )
 def test_an_image_is_decided_by_its_seed_split_class_and_index(seed, split, fine, index):
-    pixels = demo100.image(seed, split, fine, index)
+    pixels = classes.image(seed, split, fine, index)
     assert pixels.shape == (32, 32, 3)
     assert pixels.dtype == np.uint8
     assert pixels.std() > 1
-    np.testing.assert_array_equal(pixels, demo100.image(seed, split, fine, index))
+    np.testing.assert_array_equal(pixels, classes.image(seed, split, fine, index))
 
 
 def test_changing_any_of_the_four_changes_the_image():
-    one = demo100.image(0, "train", 3, 7)
+    one = classes.image(0, "train", 3, 7)
     for other in ((1, "train", 3, 7), (0, "test", 3, 7), (0, "train", 4, 7), (0, "train", 3, 8)):
-        assert (demo100.image(*other) != one).any()
+        assert (classes.image(*other) != one).any()
 
 
 def test_the_pixels_are_those_that_published_numbers_were_measured_on():
     digest = hashlib.sha256()
     for fine in range(100):
-        digest.update(demo100.image(0, "test", fine, 0).tobytes())
+        digest.update(classes.image(0, "test", fine, 0).tobytes())
     assert digest.hexdigest() == (
         "e63e34203ed3ac522dd2bf0201db38747ab7d280fbc7a7caf0077aabca244352"
     )
@@ -73,34 +73,34 @@ def test_the_pixels_are_those_that_published_numbers_were_measured_on():
 
 def test_an_unknown_split_is_refused():
     with pytest.raises(KeyError, match="validation"):
-        demo100.image(0, "validation", 0, 0)
+        classes.image(0, "validation", 0, 0)
 
 
 def test_rows_hold_every_class_equally_often_with_its_own_superclass():
-    rows = list(demo100.rows(0, "test", 2))
+    rows = list(classes.rows(0, "test", 2))
     assert Counter(fine for _, fine, _ in rows) == dict.fromkeys(range(100), 2)
-    assert all(parent == demo100.SUPERCLASS_OF[fine] for _, fine, parent in rows)
+    assert all(parent == classes.SUPERCLASS_OF[fine] for _, fine, parent in rows)
 
 
 def test_rows_are_png_files_of_the_images():
-    for png, fine, _ in demo100.rows(5, "test", 1):
+    for png, fine, _ in classes.rows(5, "test", 1):
         with Image.open(io.BytesIO(png)) as opened:
             assert opened.format == "PNG"
-            drawn = demo100.image(5, "test", fine, 0)
+            drawn = classes.image(5, "test", fine, 0)
             np.testing.assert_array_equal(np.asarray(opened), drawn)
 
 
 def test_rows_are_the_same_each_time_and_shuffled():
-    rows = list(demo100.rows(0, "test", 1))
-    assert rows == list(demo100.rows(0, "test", 1))
-    assert rows != list(demo100.rows(1, "test", 1))
+    rows = list(classes.rows(0, "test", 1))
+    assert rows == list(classes.rows(0, "test", 1))
+    assert rows != list(classes.rows(1, "test", 1))
     labels = [fine for _, fine, _ in rows]
     assert labels != sorted(labels)
 
 
 def test_a_larger_set_holds_the_images_of_a_smaller_one():
-    small = {png for png, _, _ in demo100.rows(0, "train", 1)}
-    large = {png for png, _, _ in demo100.rows(0, "train", 2)}
+    small = {png for png, _, _ in classes.rows(0, "train", 1)}
+    large = {png for png, _, _ in classes.rows(0, "train", 2)}
     assert len(small) == 100
     assert len(large) == 200
     assert small < large
@@ -108,7 +108,7 @@ def test_a_larger_set_holds_the_images_of_a_smaller_one():
 
 def test_figures_are_mirrored_as_often_as_not():
     """Training flips images, so that handedness may tell no class from another."""
-    grids = [demo100.placed(np.random.default_rng(seed), angle=0, tilt=0) for seed in range(200)]
+    grids = [classes.placed(np.random.default_rng(seed), angle=0, tilt=0) for seed in range(200)]
     mirrored = np.mean([grid.x[0, -1] < grid.x[0, 0] for grid in grids])
     assert 0.4 < mirrored < 0.6
 
@@ -120,7 +120,7 @@ def sample():
     for split, per_class in (("train", 20), ("test", 10)):
         labels, indices = np.divmod(np.arange(100 * per_class), per_class)
         pairs = zip(labels.tolist(), indices.tolist(), strict=True)
-        drawn[split] = np.stack([demo100.image(0, split, *pair) for pair in pairs]) / 255, labels
+        drawn[split] = np.stack([classes.image(0, split, *pair) for pair in pairs]) / 255, labels
     return drawn
 
 

@@ -6,18 +6,19 @@ import torch
 from torch import Tensor, nn
 from training import PARENT_OF, SETTINGS, coloured, copied, fresh
 
-from treehead import backbones, finetune, objectives, optimization, trainer
 from treehead.artifacts import InputError
-from treehead.finetune import Classifier, Images
-from treehead.objectives import Objective
-from treehead.trainer import Trainer
+from treehead.backbones import architectures
+from treehead.training import finetune, objectives, optimization, trainer
+from treehead.training.finetune import Classifier, Images
+from treehead.training.objectives import Objective
+from treehead.training.trainer import Trainer
 
 OBJECTIVES = ["flat", "bottleneck", "parent", "joint"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def tuned(**changes: object) -> tuple[backbones.Backbone, nn.Module, list[finetune.Epoch]]:
+def tuned(**changes: object) -> tuple[architectures.Backbone, nn.Module, list[finetune.Epoch]]:
     backbone = fresh()
     head, history = finetune.finetune(
         backbone, coloured(20, 1), coloured(15, 2), {**SETTINGS, **changes}
@@ -271,7 +272,7 @@ def test_averaged_weights_are_what_is_judged_and_kept():
     plain, near = tuned(epochs=3)[0], tuned(epochs=3, average=0.9999)[0]
     start = dict(fresh().named_parameters())
 
-    def moved(backbone: backbones.Backbone) -> float:
+    def moved(backbone: architectures.Backbone) -> float:
         return sum(
             float((value - start[name]).detach().norm())
             for name, value in backbone.named_parameters()

@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from torch.utils.flop_counter import FlopCounterMode
 
 from treehead.artifacts import InputError
-from treehead.embeddings import Examples
-from treehead.heads import children, linear, parent, training
+from treehead.data.embeddings import Examples
+from treehead.heads import linear, loop
+from treehead.hierarchy import children, parent
 
 SCHEDULE = {
     "epochs": 12,
@@ -190,11 +191,11 @@ def test_macs_of_a_linear_head_are_those_that_torch_counts():
 
 def test_folding_makes_a_layer_on_standardised_features_one_on_raw_features():
     features, _ = blobs(3, 50)
-    inputs, mean, std = training.standardized(features)
+    inputs, mean, std = loop.standardized(features)
     np.testing.assert_allclose(inputs.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(inputs.std(0), 1, atol=1e-3)
     layer = torch.nn.Linear(8, 4)
-    raw = linear.Linear(*training.folded(layer.weight, layer.bias, mean, std)).logits(features)
+    raw = linear.Linear(*loop.folded(layer.weight, layer.bias, mean, std)).logits(features)
     np.testing.assert_allclose(raw, layer(inputs).detach(), atol=1e-3)
 
 
@@ -257,16 +258,14 @@ def test_a_parent_trained_jointly_keeps_what_its_children_need():
 def test_the_joint_loss_is_parent_plus_weight_times_fine(monkeypatch: pytest.MonkeyPatch):
     """Softmax once: the cross-entropies are those of the raw logits."""
     seen = {}
-    monkeypatch.setattr(
-        training, "train", lambda model, loss, *_: seen.update(model=model, loss=loss)
-    )
+    monkeypatch.setattr(loop, "train", lambda model, loss, *_: seen.update(model=model, loss=loss))
     features, fine = blobs(6, 40)
     parent.fit(features, fine, PARENT_OF, {"objective": "joint", "child_weight": 2.5}, 0)
     upper, lower = (
         {"weight": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
         for layer in seen["model"]
     )
-    x, rows = training.standardized(features)[0].numpy(), np.arange(40)
+    x, rows = loop.standardized(features)[0].numpy(), np.arange(40)
     of_parents = -log_probabilities(x, upper)[rows, PARENT_OF[fine]].mean()
     relu = np.maximum(x @ upper["weight"].T + upper["bias"], 0)
     of_classes = -log_probabilities(relu, lower)[rows, fine].mean()
@@ -285,7 +284,7 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own():
 
     layer = torch.nn.Linear(1, 1)
     own = {**SCHEDULE, "epochs": 3, "learning_rate": 1e-3}
-    training.train(layer, loss, 70, own, 0, "head")
+    loop.train(layer, loss, 70, own, 0, "head")
     assert [len(batch) for batch in seen] == [32, 32, 6] * 3
     orders = [list(chain(*seen[3 * epoch : 3 * epoch + 3])) for epoch in range(3)]
     assert all(sorted(order) == list(range(70)) for order in orders)
@@ -301,7 +300,7 @@ def test_a_loss_of_nan_names_the_epoch_and_the_step():
         return value * (float("nan") if len(calls) == 5 else 1)
 
     with pytest.raises(InputError, match="of the parent layer became nan in epoch 2, step 2"):
-        training.train(layer, loss, 70, SCHEDULE, 0, "parent layer")
+        loop.train(layer, loss, 70, SCHEDULE, 0, "parent layer")
 
 
 def test_a_loss_is_the_cross_entropy_of_logits():
@@ -310,14 +309,14 @@ def test_a_loss_is_the_cross_entropy_of_logits():
     labels, logits = rng.integers(0, 6, 20), torch.from_numpy(rng.normal(size=(20, 6)))
     rows = torch.arange(20)
     expected = -torch.log_softmax(logits, 1)[rows, torch.from_numpy(labels)].mean()
-    assert training.toward(labels, None, 2)(logits, rows).item() == pytest.approx(expected.item())
+    assert loop.toward(labels, None, 2)(logits, rows).item() == pytest.approx(expected.item())
     sure = (100 * np.eye(6)[labels]).astype(np.float64)
-    taught = training.toward(labels, sure, 1)(logits, rows).item()
+    taught = loop.toward(labels, sure, 1)(logits, rows).item()
     assert taught == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_a_teacher_is_matched_when_its_logits_are():
     teacher = np.random.default_rng(0).normal(size=(20, 6))
-    loss = training.toward(np.zeros(20, np.int64), teacher, 2)
+    loss = loop.toward(np.zeros(20, np.int64), teacher, 2)
     assert loss(torch.from_numpy(teacher), torch.arange(20)).item() == pytest.approx(0, abs=1e-6)
     assert loss(torch.from_numpy(-teacher), torch.arange(20)).item() > 0.1

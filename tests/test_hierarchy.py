@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from torch.nn.functional import linear as dense
 from torch.utils.flop_counter import FlopCounterMode
 
-from treehead import artifacts, cost, hierarchy, reduction
-from treehead.embeddings import Embeddings
-from treehead.embeddings import read as read_embeddings
-from treehead.embeddings import write as write_embeddings
-from treehead.heads import children
+from treehead import artifacts
+from treehead.data.embeddings import Embeddings
+from treehead.data.embeddings import read as read_embeddings
+from treehead.data.embeddings import write as write_embeddings
+from treehead.data.taxonomy import Taxonomy
+from treehead.evaluation import trees
+from treehead.heads import costs
 from treehead.heads.linear import Linear
-from treehead.hierarchy import Hierarchy
-from treehead.taxonomy import Taxonomy
+from treehead.hierarchy import children, reduction
+from treehead.hierarchy.tree import Hierarchy
 
 DIM = 6
 
@@ -187,7 +189,7 @@ def test_every_parent_is_wired_to_its_own_child():
 def test_a_child_wired_to_another_parent_shows_in_that_parents_row():
     tree, images = perfect_tree()
     wrong = tree._replace(child=[tree.child[1 if p == 10 else p] for p in range(20)])
-    report, _ = hierarchy.evaluate(wrong, tree.parent, images, [])
+    report, _ = trees.evaluate(wrong, tree.parent, images, [])
     accuracies = [row["child_accuracy"] for row in report["per_parent"]]
     assert accuracies[10] < 1
     assert accuracies[:10] + accuracies[11:] == [1] * 19
@@ -201,7 +203,7 @@ def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: in
     fine = rng.integers(0, classes, n)
     flat = Linear(rng.normal(size=(classes, DIM)), rng.normal(size=classes))
     views = np.stack([features, rng.normal(size=features.shape).astype(np.float32)])
-    report, predicted = hierarchy.evaluate(tree, flat, Embeddings(views, fine), [1, 2])
+    report, predicted = trees.evaluate(tree, flat, Embeddings(views, fine), [1, 2])
 
     rows = [(slow(tree, image), int(label)) for image, label in zip(features, fine, strict=True)]
     reached = [int(np.argmax(row.parents)) == parent_of[label] for row, label in rows]
@@ -246,7 +248,7 @@ def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: in
 
 def test_the_report_is_json(tmp_path):
     tree, images = perfect_tree()
-    report, _ = hierarchy.evaluate(tree, tree.parent, images, [2, 3])
+    report, _ = trees.evaluate(tree, tree.parent, images, [2, 3])
     artifacts.write_json(tmp_path / "metrics.json", report)
     assert artifacts.read_json(tmp_path / "metrics.json")["accuracy"] == 1
 
@@ -269,11 +271,11 @@ def test_macs_of_a_tree_are_those_that_torch_counts(tree, features, k: int):
     expected = [counted_macs(tree, *pair) for pair in zip(features, routed, strict=True)]
     sizes = np.array([len(members) for members in tree.taxonomy.classes])
     child_dim = tree.child[0].weight.shape[1]
-    assert cost.routed_macs(DIM, child_dim, sizes, routed).tolist() == expected
+    assert costs.routed_macs(DIM, child_dim, sizes, routed).tolist() == expected
     everything = [counted_macs(tree, features[0], parents) for parents in subsets(len(sizes), k)]
-    assert cost.worst_macs(DIM, child_dim, sizes, routed.shape[1]) == max(everything)
+    assert costs.worst_macs(DIM, child_dim, sizes, routed.shape[1]) == max(everything)
     fine = np.zeros(len(features), dtype=int)
-    report, _ = hierarchy.evaluate(tree, tree.parent, Embeddings(features[None], fine), [k])
+    report, _ = trees.evaluate(tree, tree.parent, Embeddings(features[None], fine), [k])
     assert report["top_k"][str(k)]["macs"] == pytest.approx(np.mean(expected))
     assert report["top_k"][str(k)]["macs_worst"] == max(everything)
 
@@ -295,8 +297,8 @@ def subsets(parents: int, k: int) -> list[list[int]]:
 )
 def test_macs_of_twenty_parents_of_five_are_those_of_the_study(dim, child_dim, k, macs):
     sizes, routed = np.full(20, 5), (np.arange(20)[:, None] + np.arange(k)) % 20
-    assert set(cost.routed_macs(dim, child_dim, sizes, routed)) == {macs}
-    assert cost.worst_macs(dim, child_dim, sizes, k) == macs
+    assert set(costs.routed_macs(dim, child_dim, sizes, routed)) == {macs}
+    assert costs.worst_macs(dim, child_dim, sizes, k) == macs
 
 
 @settings(deadline=None, max_examples=30)
@@ -305,8 +307,8 @@ def test_parameters_and_bytes_are_of_all_that_is_stored(tree):
     """Nothing that was learned lies outside: biases count, and float32 has four bytes."""
     layers = [tree.parent, *tree.child]
     numbers = sum(layer.weight.size + layer.bias.size for layer in layers)
-    assert cost.parameters(tree.tensors()) == numbers
-    assert cost.stored_bytes(tree.tensors()) == 4 * numbers
+    assert costs.parameters(tree.tensors()) == numbers
+    assert costs.stored_bytes(tree.tensors()) == 4 * numbers
 
 
 @pytest.mark.parametrize("classes", [[3], [7, 2], [2, 7], [0, 1, 2, 3, 9]])

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 SMALL = bytes(range(256)) * 40
 PROGRAM = """
 import json, sys
-from treehead import console, hub
+from treehead import console
+from treehead.data import hub
 
 log, options = sys.argv[1], json.loads(sys.argv[2])
 with console.job(log):

@@ -101,13 +101,13 @@ def test_two_settings_that_swap_their_values_are_seen(
 @pytest.mark.parametrize(
     ("module", "invalid"),
     [
-        ("metrics", EVALUATED),
-        ("reduction", REDUCED),
-        ("heads/children", CHILDREN),
-        ("embeddings", EMBEDDED),
-        ("augment", FINETUNED),
-        ("shapes", DRAWN),
-        ("figures", {}),
+        ("evaluation/metrics", EVALUATED),
+        ("hierarchy/reduction", REDUCED),
+        ("hierarchy/children", CHILDREN),
+        ("data/embeddings", EMBEDDED),
+        ("training/augment", FINETUNED),
+        ("data/demo100/shapes", DRAWN),
+        ("report/figures", {}),
     ],
 )
 def test_an_edited_module_invalidates_the_rules_that_reach_it(

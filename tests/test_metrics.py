@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from treehead import metrics
+from treehead.evaluation import metrics
 
 
 @st.composite

@@ -14,7 +14,8 @@ import yaml
 from conftest import METRICS, ROOT, Project
 from safetensors.numpy import load_file
 
-from treehead import networks, stages
+from treehead.config import stages
+from treehead.evaluation import variants
 
 STUDY = pandas.read_csv(ROOT / "resources" / "study_networks.csv")
 FOUR = {"networks": ["flat", "bottleneck-10", "parent", "joint"], "finetune.steps_per_epoch": 2}
@@ -44,7 +45,7 @@ def test_the_table_sets_heads_trees_and_the_study_side_by_side():
     children = [{"child_accuracy": value, "count": 5} for value in (0.4, 0.6)]
     children.append({"child_accuracy": None, "count": 0})
     trees = {"parent": {"per_parent": children, "accuracy": 0.3, "flat": {"accuracy": 0.5}}}
-    table = networks.table(heads, trees, STUDY).set_index("network")
+    table = variants.table(heads, trees, STUDY).set_index("network")
     assert list(table.index) == ["flat", "parent"]
     assert table.loc["parent", "child_accuracy"] == pytest.approx(0.5)
     assert table.loc["parent", "best_child_accuracy"] == 0.6
@@ -53,7 +54,7 @@ def test_the_table_sets_heads_trees_and_the_study_side_by_side():
     assert table.loc["parent", "study_child_accuracy"] == pytest.approx(0.459)
     assert table.loc["flat", "study_accuracy"] == pytest.approx(0.739)
     assert np.isnan(table.loc["flat", "tree_accuracy"])
-    assert not [name for name in networks.table(heads, trees, None) if name.startswith("study")]
+    assert not [name for name in variants.table(heads, trees, None) if name.startswith("study")]
 
 
 @pytest.fixture(scope="module")
@@ -207,11 +208,15 @@ def test_the_manuals_backbone_trains_to_its_weights(own_dataset: Project, tmp_pa
         (project.folder / path).write_text(text.replace(old, new))
 
     edit(
-        "treehead/backbones.py",
+        "treehead/backbones/architectures.py",
         "ARCHITECTURES = {",
         f'{code}\n\nARCHITECTURES = {{"plain": plain, ',
     )
-    edit("treehead/settings.py", 'ARCHITECTURES = ("phinet"', 'ARCHITECTURES = ("plain", "phinet"')
+    edit(
+        "treehead/config/settings.py",
+        'ARCHITECTURES = ("phinet"',
+        'ARCHITECTURES = ("plain", "phinet"',
+    )
     types = "      plain: {type: object, required: [widths], properties: {widths: {type: array}}}\n"
     edit("workflow/schemas/config.schema.yaml", "      resnet9:\n", f"{types}      resnet9:\n")
     plain = dotted(yaml.safe_load(entry))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from treehead import artifacts, packing
-from treehead.heads import linear
+from treehead import artifacts
+from treehead.heads import linear, packing
 
 SHAPES = array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=7)
 BITS = st.sampled_from(sorted(packing.PRECISIONS.values()))

@@ -12,7 +12,7 @@ import torch
 from training import Training, digest
 
 from treehead.artifacts import InputError
-from treehead.checkpoint import Checkpoint
+from treehead.training.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from treehead import provenance
+from treehead.config import provenance
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
@@ -35,24 +35,27 @@ def test_a_module_without_imports_of_ours_is_reached_with_its_package_alone(reac
 
 
 def test_a_module_brings_what_it_imports(reached):
-    assert reached("from treehead import taxonomy") == {
+    assert reached("from treehead.data import taxonomy") == {
         "treehead/__init__.py",
-        "treehead/taxonomy.py",
+        "treehead/data/__init__.py",
+        "treehead/data/taxonomy.py",
         "treehead/artifacts.py",
     }
 
 
 def test_modules_are_reached_through_others_and_from_packages(reached):
-    assert reached("from treehead.heads import parent") == {
+    assert reached("from treehead.hierarchy import parent") == {
         "treehead/__init__.py",
+        "treehead/data/__init__.py",
         "treehead/heads/__init__.py",
-        "treehead/heads/parent.py",
+        "treehead/hierarchy/__init__.py",
+        "treehead/hierarchy/parent.py",
         "treehead/heads/linear.py",
-        "treehead/heads/training.py",
+        "treehead/heads/loop.py",
         "treehead/console.py",
         "treehead/artifacts.py",
-        "treehead/cost.py",
-        "treehead/embeddings.py",
+        "treehead/heads/costs.py",
+        "treehead/data/embeddings.py",
     }
 
 
@@ -66,17 +69,18 @@ def test_modules_that_are_loaded_by_name_count_too():
 @pytest.mark.parametrize(
     "text",
     [
-        "import treehead.taxonomy",
-        "import treehead.taxonomy as tree",
-        "from treehead import taxonomy as tree",
-        "from treehead.taxonomy import read",
-        "def late():\n    from treehead.taxonomy import read",
+        "import treehead.data.taxonomy",
+        "import treehead.data.taxonomy as tree",
+        "from treehead.data import taxonomy as tree",
+        "from treehead.data.taxonomy import read",
+        "def late():\n    from treehead.data.taxonomy import read",
     ],
 )
 def test_any_form_of_import_counts(reached, text: str):
     assert reached(text) == {
         "treehead/__init__.py",
-        "treehead/taxonomy.py",
+        "treehead/data/__init__.py",
+        "treehead/data/taxonomy.py",
         "treehead/artifacts.py",
     }
 
@@ -91,19 +95,28 @@ def test_a_module_that_is_only_named_like_one_of_ours_does_not_count(reached):
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_what_a_script_imports_is_among_what_it_reaches(script: Path, reached):
-    """By eye: a name after `from treehead import` is a module of that name."""
-    found = reached(script.read_text())
-    for names in re.findall(r"^from treehead import ([^(\n]+|\([^)]+\))", script.read_text(), re.M):
-        for name in re.findall(r"\w+", names):
-            assert f"treehead/{name}.py" in found
+    """By eye: a name after `from treehead.<room> import` is a module there, if there is one."""
+    text = script.read_text()
+    found = reached(text)
+    imports = re.findall(r"^from (treehead[\w.]*) import ([^(\n]+|\([^)]+\))", text, re.MULTILINE)
+    for package, names in imports:
+        folder = package.replace(".", "/")
+        modules = {f"{folder}/{name}.py" for name in re.findall(r"\w+", names)} | {f"{folder}.py"}
+        there = {path for path in modules if (ROOT / path).is_file()}
+        assert there
+        assert there <= found
     assert all((ROOT / path).is_file() for path in found)
 
 
 def test_a_child_is_not_invalidated_by_the_backbone(reached):
     """Editing what only the backbone uses must not retrain the heads."""
     found = reached((ROOT / "workflow" / "scripts" / "train_child.py").read_text())
-    assert "treehead/heads/children.py" in found
-    assert not found & {"treehead/backbones.py", "treehead/finetune.py", "treehead/embed.py"}
+    assert "treehead/hierarchy/children.py" in found
+    assert not found & {
+        "treehead/backbones/architectures.py",
+        "treehead/training/finetune.py",
+        "treehead/backbones/embed.py",
+    }
 
 
 settings = st.dictionaries(

@@ -15,11 +15,12 @@ from conftest import Project
 from torch import nn
 from training import Training, digest
 
-from treehead import artifacts, checkpoint
+from treehead import artifacts
 from treehead.artifacts import InputError
-from treehead.checkpoint import Checkpoint
-from treehead.objectives import Objective
-from treehead.trainer import Trainer
+from treehead.training import checkpoint
+from treehead.training.checkpoint import Checkpoint
+from treehead.training.objectives import Objective
+from treehead.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treehead import significance
+from treehead.evaluation import significance
 
 # For each image whether the head and the baseline are right.
 some_images = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60).map(

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from treehead import fitting, sweeps
 from treehead.artifacts import InputError
-from treehead.sweeps import Head
+from treehead.config import sweeps
+from treehead.config.sweeps import Head
+from treehead.heads import fitting
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
 

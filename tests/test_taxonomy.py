@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treehead import demo100, taxonomy
 from treehead.artifacts import InputError
-from treehead.taxonomy import Taxonomy
+from treehead.data import taxonomy
+from treehead.data.demo100 import classes
+from treehead.data.taxonomy import Taxonomy
 
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "resources" / "taxonomies"
@@ -175,7 +176,7 @@ def test_the_table_of_cifar100_agrees_with_the_labels_of_the_real_images(split: 
 def test_the_table_of_demo100_says_what_is_drawn():
     tree = taxonomy.read(TABLES / "demo100.json", 100)
     assert tree == taxonomy.from_parents(
-        list(demo100.SUPERCLASS_OF), list(demo100.SUPERCLASS_NAMES), list(demo100.FINE_NAMES)
+        list(classes.SUPERCLASS_OF), list(classes.SUPERCLASS_NAMES), list(classes.FINE_NAMES)
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from treehead import backbones, finetune
-from treehead.backbones import Backbone
-from treehead.checkpoint import Checkpoint
-from treehead.finetune import Images
+from treehead.backbones import architectures
+from treehead.backbones.architectures import Backbone
+from treehead.training import finetune
+from treehead.training.checkpoint import Checkpoint
+from treehead.training.finetune import Images
 
 PARENT_OF = [0, 1, 0, 2, 1]
 SETTINGS: dict[str, Any] = {
@@ -57,7 +58,7 @@ def coloured(n: int, seed: int) -> Images:
 def fresh(seed: int = 0) -> Backbone:
     torch.manual_seed(seed)
     normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    return backbones.build("airbench", {"widths": [8, 16]}, 16, normalization)
+    return architectures.build("airbench", {"widths": [8, 16]}, 16, normalization)
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from treehead import comparison, figures
 from treehead.artifacts import InputError, read_json
+from treehead.evaluation import comparison
+from treehead.report import figures
 
 
 def main() -> int:

@@ -1,1 +1,1 @@
-"""Classifier heads on frozen features: one module each, training, prediction and cost together."""
+"""Classifier heads on frozen features: a module each for training, prediction and cost together."""

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
-from treehead import cost as costs
 from treehead.artifacts import InputError, Tensors
 from treehead.console import progress
-from treehead.cost import Cost
-from treehead.embeddings import Examples
-from treehead.heads import training as loop
+from treehead.data.embeddings import Examples
+from treehead.heads import costs, loop
+from treehead.heads.costs import Cost
 
 # Which images select: a support is found as well with every fourth of them.
 _EVERY = 4

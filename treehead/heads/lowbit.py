@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from treehead import cost as costs
 from treehead.artifacts import Tensors
-from treehead.cost import Cost
-from treehead.embeddings import Examples
-from treehead.heads import training as loop
+from treehead.data.embeddings import Examples
+from treehead.heads import costs, loop
+from treehead.heads.costs import Cost
 
 
 def fit(

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from treehead import cost as costs
 from treehead.artifacts import Tensors
-from treehead.cost import Cost
-from treehead.embeddings import Examples
-from treehead.heads import training as loop
+from treehead.data.embeddings import Examples
+from treehead.heads import costs, loop
+from treehead.heads.costs import Cost
 
 
 def fit(

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from treehead.artifacts import InputError, Tensors
-from treehead.cost import Cost
-from treehead.embeddings import Examples
-from treehead.heads import pruning, sparse
-from treehead.heads import training as loop
+from treehead.data.embeddings import Examples
+from treehead.heads import loop, pruning, sparse
+from treehead.heads.costs import Cost
 
 
 def fit(

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from treehead import cost as costs
 from treehead.artifacts import Tensors
-from treehead.cost import Cost
-from treehead.embeddings import Examples
-from treehead.heads import training as loop
+from treehead.data.embeddings import Examples
+from treehead.heads import costs, loop
 from treehead.heads import tree as trees
+from treehead.heads.costs import Cost
 from treehead.heads.linear import Linear
 from treehead.heads.tree import Tree
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from treehead.artifacts import InputError, Tensors
-from treehead.cost import Cost
-from treehead.embeddings import Examples
+from treehead.data.embeddings import Examples
 from treehead.heads import linear, lowrank
+from treehead.heads.costs import Cost
 
 
 def fit(

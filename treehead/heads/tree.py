@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from treehead import clusters
-from treehead import cost as costs
 from treehead.artifacts import Tensors
-from treehead.cost import Cost
-from treehead.embeddings import Examples
-from treehead.heads import linear
-from treehead.heads import training as loop
+from treehead.data import clusters
+from treehead.data.embeddings import Examples
+from treehead.heads import costs, linear, loop
+from treehead.heads.costs import Cost
 from treehead.heads.linear import Linear
 
 

@@ -1,7 +1,8 @@
 # In: the merged config. Out: the checked config, its taxonomy, and the names that rules share.
 from snakemake.exceptions import WorkflowError
 
-from treehead import provenance, settings, stages, sweeps, taxonomy
+from treehead.config import provenance, settings, stages, sweeps
+from treehead.data import taxonomy
 from treehead.artifacts import InputError
 
 try:

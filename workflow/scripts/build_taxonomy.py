@@ -1,6 +1,7 @@
 """Write the taxonomy, after comparing it with the labels of the train images."""
 
-from treehead import console, dataset, taxonomy
+from treehead import console
+from treehead.data import dataset, taxonomy
 
 with console.job(snakemake.log[0]):
     setting, content = (snakemake.params.taxonomy[key] for key in ("setting", "content"))

@@ -2,7 +2,8 @@
 
 import pandas
 
-from treehead import artifacts, comparison, console
+from treehead import artifacts, console
+from treehead.evaluation import comparison
 
 settings = snakemake.params.comparison
 with console.job(snakemake.log[0]):

@@ -2,14 +2,16 @@
 
 import pandas
 
-from treehead import artifacts, console, figures, networks
+from treehead import artifacts, console
+from treehead.evaluation import variants
+from treehead.report import figures
 
 settings = snakemake.params.networks
 with console.job(snakemake.log[0]):
     heads = map(artifacts.read_json, snakemake.input.heads)
     trees = map(artifacts.read_json, snakemake.input.trees)
     study = pandas.read_csv(snakemake.input.study) if settings["of_the_study"] else None
-    table = networks.table(
+    table = variants.table(
         dict(zip(settings["names"], heads, strict=True)),
         dict(zip(settings["with_tree"], trees, strict=True)),
         study,

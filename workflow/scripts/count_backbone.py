@@ -1,12 +1,13 @@
 """Count the multiplications and parameters of the backbone."""
 
-from treehead import artifacts, backbones, console, counting
+from treehead import artifacts, console
+from treehead.backbones import architectures, cost
 
 settings = snakemake.params.export
 with console.job(snakemake.log[0]):
-    backbone = backbones.build(**settings["network"])
+    backbone = architectures.build(**settings["network"])
     cost = {
-        "macs": counting.macs(backbone, settings["image_size"]),
-        "parameters": counting.parameters(backbone),
+        "macs": cost.macs(backbone, settings["image_size"]),
+        "parameters": cost.parameters(backbone),
     }
     artifacts.write_json(snakemake.output[0], cost)

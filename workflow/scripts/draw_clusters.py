@@ -2,7 +2,10 @@
 
 import pandas
 
-from treehead import artifacts, clusters, console, embeddings, figures, fitting, seeds, taxonomy
+from treehead import artifacts, console
+from treehead.data import clusters, embeddings, taxonomy
+from treehead.heads import fitting, seeds
+from treehead.report import figures
 
 settings = snakemake.params.clusters
 with console.job(snakemake.log[0]):

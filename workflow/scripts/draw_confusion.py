@@ -2,7 +2,9 @@
 
 import pandas
 
-from treehead import console, figures, taxonomy
+from treehead import console
+from treehead.data import taxonomy
+from treehead.report import figures
 
 settings = snakemake.params.dataset
 with console.job(snakemake.log[0]):

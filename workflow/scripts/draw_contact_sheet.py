@@ -1,6 +1,8 @@
 """Draw some train images of each class."""
 
-from treehead import console, dataset, figures, taxonomy
+from treehead import console
+from treehead.data import dataset, taxonomy
+from treehead.report import figures
 
 settings = snakemake.params.dataset
 with console.job(snakemake.log[0]):

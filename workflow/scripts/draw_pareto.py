@@ -2,7 +2,8 @@
 
 import pandas
 
-from treehead import artifacts, console, figures
+from treehead import artifacts, console
+from treehead.report import figures
 
 with console.job(snakemake.log[0]):
     table = pandas.read_csv(snakemake.input.table)

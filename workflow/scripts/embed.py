@@ -2,7 +2,10 @@
 
 from contextlib import nullcontext
 
-from treehead import backbones, compute, console, dataset, embed, embeddings, weights
+from treehead import console
+from treehead.backbones import architectures, embed, weights
+from treehead.data import dataset, embeddings
+from treehead.training import compute
 
 settings = snakemake.params.embed
 with console.job(snakemake.log[0]):
@@ -13,7 +16,7 @@ with console.job(snakemake.log[0]):
     if device == "cpu":
         run, guard = embed.with_onnx(snakemake.input.onnx, settings["threads"]), nullcontext()
     else:
-        backbone = backbones.build(**settings["network"])
+        backbone = architectures.build(**settings["network"])
         weights.into(backbone.network, snakemake.input.weights)
         run, guard = embed.with_torch(backbone, device), embed.frozen(backbone)
     what = f"embed {snakemake.wildcards.split}"

@@ -2,7 +2,10 @@
 
 import torch
 
-from treehead import artifacts, console, embeddings, metrics, objectives
+from treehead import artifacts, console
+from treehead.data import embeddings
+from treehead.evaluation import metrics
+from treehead.training import objectives
 
 settings = snakemake.params.own_head
 with console.job(snakemake.log[0]):

@@ -1,6 +1,9 @@
 """Measure the head that came with the weights, as it is, on the test images."""
 
-from treehead import artifacts, console, embeddings, metrics, taxonomy, weights
+from treehead import artifacts, console
+from treehead.backbones import weights
+from treehead.data import embeddings, taxonomy
+from treehead.evaluation import metrics
 from treehead.heads.linear import Linear
 
 with console.job(snakemake.log[0]):

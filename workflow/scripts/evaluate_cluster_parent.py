@@ -2,7 +2,9 @@
 
 import pandas
 
-from treehead import artifacts, console, embeddings, metrics, taxonomy
+from treehead import artifacts, console
+from treehead.data import embeddings, taxonomy
+from treehead.evaluation import metrics
 from treehead.heads.linear import Linear
 
 with console.job(snakemake.log[0]):

@@ -3,14 +3,17 @@
 import numpy as np
 import pandas
 
-from treehead import artifacts, console, embeddings, evaluation, packing, taxonomy
+from treehead import artifacts, console
+from treehead.data import embeddings, taxonomy
+from treehead.evaluation import heads
+from treehead.heads import packing
 
 with console.job(snakemake.log[0]):
     settings = taxonomy.complete(snakemake.params.evaluation, snakemake.input.taxonomy)
     files = {packing.precision_and_seed(path): path for path in snakemake.input.packed}
     val = embeddings.read(snakemake.input.val)
     test = embeddings.read(snakemake.input.test)
-    report, predictions = evaluation.evaluate(
+    report, predictions = heads.evaluate(
         settings["module"], files, np.array(settings["parent_of"]), val, test
     )
     about = {key: settings[key] for key in ("head", "module", "setting")}

@@ -3,13 +3,18 @@
 import pandas
 import torch
 
-from treehead import artifacts, console, embeddings, fitting, hierarchy, reduction, seeds, taxonomy
+from treehead import artifacts, console
+from treehead.data import embeddings, taxonomy
+from treehead.evaluation import trees
+from treehead.heads import fitting, seeds
 from treehead.heads.linear import Linear
+from treehead.hierarchy import reduction
+from treehead.hierarchy.tree import Hierarchy
 
 settings = snakemake.params.evaluation
 with console.job(snakemake.log[0]):
     torch.set_num_threads(settings["threads"])
-    tree = hierarchy.Hierarchy(
+    tree = Hierarchy(
         taxonomy=taxonomy.read(snakemake.input.taxonomy, settings["classes"]),
         parent=Linear(**artifacts.read_tensors(snakemake.input.parent)),
         child=[
@@ -22,8 +27,8 @@ with console.job(snakemake.log[0]):
     flat = fitting.linear(seeds.of_seed(fitted, settings["flat_seed"]))
     val = embeddings.read(snakemake.input.val)
     test = embeddings.read(snakemake.input.test)
-    chosen_by, _ = hierarchy.evaluate(tree, flat, val, settings["top_k"])
-    report, predicted = hierarchy.evaluate(tree, flat, test, settings["top_k"])
+    chosen_by, _ = trees.evaluate(tree, flat, val, settings["top_k"])
+    report, predicted = trees.evaluate(tree, flat, test, settings["top_k"])
     report |= {
         "n_test": len(test.fine),
         "val": {key: chosen_by[key] for key in ("accuracy", "parent_accuracy", "top_k", "flat")},

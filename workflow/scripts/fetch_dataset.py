@@ -4,7 +4,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from treehead import artifacts, console, dataset, hub
+from treehead import artifacts, console
+from treehead.data import dataset, hub
 
 settings = snakemake.params.dataset
 with console.job(snakemake.log[0]), tempfile.TemporaryDirectory() as downloads:

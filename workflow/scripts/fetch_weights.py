@@ -5,12 +5,14 @@ from pathlib import Path
 
 import torch
 
-from treehead import artifacts, backbones, console, hub, torchvision_models, weights
+from treehead import artifacts, console
+from treehead.backbones import architectures, torchvision_models, weights
+from treehead.data import hub
 
 settings = snakemake.params.weights
 with console.job(snakemake.log[0]), tempfile.TemporaryDirectory() as downloads:
     torch.manual_seed(settings.get("seed", 0))
-    network, _ = backbones.network_of(
+    network, _ = architectures.network_of(
         settings["architecture"], settings["settings"], settings["size"]
     )
     origin = dict(settings)

@@ -5,13 +5,16 @@ from pathlib import Path
 import pandas
 import torch
 
-from treehead import artifacts, backbones, checkpoint, compute, console, dataset, finetune, weights
+from treehead import artifacts, console
+from treehead.backbones import architectures, weights
+from treehead.data import dataset
+from treehead.training import checkpoint, compute, finetune
 
 
 def main() -> None:
     """Train, or go on where a stopped training was."""
     settings = snakemake.params.finetune
-    backbone = backbones.build(**settings["network"])
+    backbone = architectures.build(**settings["network"])
     weights.into(backbone.network, snakemake.input.weights)
     history, head = [], {}
     if settings["epochs"]:

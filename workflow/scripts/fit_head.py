@@ -2,7 +2,9 @@
 
 import torch
 
-from treehead import artifacts, console, embeddings, fitting, taxonomy
+from treehead import artifacts, console
+from treehead.data import embeddings, taxonomy
+from treehead.heads import fitting
 
 settings, name = snakemake.params.head, snakemake.wildcards.head
 with console.job(snakemake.log[0]):

@@ -1,6 +1,8 @@
 """Learn clusters of the classes from what the full head confuses."""
 
-from treehead import artifacts, clusters, console, embeddings, fitting, seeds, taxonomy
+from treehead import artifacts, console
+from treehead.data import clusters, embeddings, taxonomy
+from treehead.heads import fitting, seeds
 
 settings = snakemake.params.clusters
 with console.job(snakemake.log[0]):

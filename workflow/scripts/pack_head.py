@@ -1,6 +1,7 @@
 """Write a head as packed files, one for each precision and seed."""
 
-from treehead import artifacts, console, packing, seeds
+from treehead import artifacts, console
+from treehead.heads import packing, seeds
 
 with console.job(snakemake.log[0]):
     fitted = artifacts.read_tensors(snakemake.input.head)

@@ -1,6 +1,7 @@
 """Write the main figures and the per-parent table as an HTML page."""
 
-from treehead import artifacts, console, figures
+from treehead import artifacts, console
+from treehead.report import figures
 
 with console.job(snakemake.log[0]):
     report = artifacts.read_json(snakemake.input.metrics)

@@ -1,7 +1,8 @@
 """Train the child head of one parent."""
 
-from treehead import artifacts, console, embeddings, taxonomy
-from treehead.heads import children
+from treehead import artifacts, console
+from treehead.data import embeddings, taxonomy
+from treehead.hierarchy import children
 
 with console.job(snakemake.log[0]):
     settings = taxonomy.complete(

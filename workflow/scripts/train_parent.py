@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from treehead import artifacts, console, embeddings, taxonomy
-from treehead.heads import parent
+from treehead import artifacts, console
+from treehead.data import embeddings, taxonomy
+from treehead.hierarchy import parent
 
 with console.job(snakemake.log[0]):
     settings = taxonomy.complete(snakemake.params.parent, snakemake.input.taxonomy)

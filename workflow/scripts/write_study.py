@@ -2,7 +2,8 @@
 
 import pandas
 
-from treehead import artifacts, console, study
+from treehead import artifacts, console
+from treehead.report import study
 
 with console.job(snakemake.log[0]):
     page = study.page(

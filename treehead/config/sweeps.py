@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 from treehead.artifacts import InputError
 
-_HEADS = Path(__file__).parent / "heads"
+_HEADS = Path(__file__).parents[1] / "heads"
+
+# The positional arguments of a head's three functions.
+_FUNCTIONS = {"fit": ["train"], "predict": ["head", "features"], "cost": ["head", "features"]}
 
 # What `fit` is given by its job and not by the configuration of the head.
 _GIVEN = ("parent_of", "training", "seed")
@@ -55,14 +58,18 @@ def arguments(module: str) -> dict[str, Argument]:
 
 @cache
 def modules() -> list[str]:
-    """The modules that define a head: those with functions `fit`, `predict` and `cost`."""
+    """The modules that define a head: those with its three functions, of its arguments."""
     return [path.stem for path in sorted(_HEADS.glob("*.py")) if _is_head(path)]
 
 
 def _is_head(path: Path) -> bool:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return {"fit", "predict", "cost"} <= defined
+    defined = {
+        node.name: [argument.arg for argument in node.args.args]
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    return all(defined.get(name) == arguments for name, arguments in _FUNCTIONS.items())
 
 
 def expand(entries: dict[str, dict[str, Any] | None]) -> dict[str, Head]:

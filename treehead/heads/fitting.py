@@ -13,10 +13,10 @@ import numpy as np
 
 from treehead.artifacts import Tensors
 from treehead.console import progress
-from treehead.cost import Cost
-from treehead.embeddings import Examples
+from treehead.data.embeddings import Examples
+from treehead.heads.costs import Cost
 from treehead.heads.linear import Linear
-from treehead.seeds import of_seed
+from treehead.heads.seeds import of_seed
 
 _EXPONENT = "exponent"
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from treehead import fitting, hierarchy, metrics, packing
 from treehead.artifacts import Tensors
-from treehead.embeddings import Embeddings
+from treehead.data.embeddings import Embeddings
+from treehead.evaluation import metrics, trees
+from treehead.heads import fitting, packing
 
 
 def evaluate(
@@ -50,7 +51,7 @@ def evaluate(
     if hasattr(fitting.module(module), "assembled"):
         head, features = fitting.read(packing.read(next(iter(files.values()))), test.features[0])
         tree = fitting.module(module).assembled(head)
-        report["routing"] = hierarchy.routing(tree, tree.parent_of, features, test.fine, [1, 2, 3])
+        report["routing"] = trees.routing(tree, tree.parent_of, features, test.fine, [1, 2, 3])
     return report, predictions
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import grimp
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 @cache
@@ -33,8 +33,14 @@ def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
             named |= {alias.name for alias in node.names}
     direct = named & _graph().modules
     reached = direct.union(*(_graph().find_upstream_modules(module) for module in direct))
-    packages = {module.rpartition(".")[0] for module in reached} - {""}
+    packages = {package for module in reached for package in _packages(module)}
     return sorted(map(_file, reached | packages))
+
+
+def _packages(module: str) -> list[str]:
+    """The packages that hold a module, the outermost first."""
+    names = module.split(".")
+    return [".".join(names[:depth]) for depth in range(1, len(names))]
 
 
 def _file(module: str) -> Path:

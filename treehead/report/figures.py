@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from treehead import comparison, metrics
 from treehead.artifacts import replacing
-from treehead.taxonomy import Taxonomy
+from treehead.data.taxonomy import Taxonomy
+from treehead.evaluation import comparison, metrics
 
 mpl.use("agg")
 plt.rcParams.update(

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from treehead import console
 from treehead.artifacts import InputError
-from treehead.checkpoint import noticing_signals
+from treehead.training.checkpoint import noticing_signals
 
 
 def rank() -> int:

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treehead import augment, compute, optimization, parallel
 from treehead.artifacts import InputError
-from treehead.backbones import Backbone
-from treehead.checkpoint import State
+from treehead.backbones.architectures import Backbone
 from treehead.console import progress, say
-from treehead.objectives import Objective
+from treehead.training import augment, compute, optimization, parallel
+from treehead.training.checkpoint import State
+from treehead.training.objectives import Objective
 
 # A loss this many times its first one has diverged: guessing costs less than twice the first one.
 DIVERGED = 20

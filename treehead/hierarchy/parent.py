@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from treehead.heads import training
+from treehead.heads import loop
 from treehead.heads.linear import Linear
 
 
@@ -27,10 +27,10 @@ def fit(
         seed: seed of initialisation and order.
     """
     parents = int(parent_of.max()) + 1
-    inputs, mean, std = training.standardized(features)
+    inputs, mean, std = loop.standardized(features)
     torch.manual_seed(seed)
     upper = nn.Linear(inputs.shape[1], parents)
-    to_parent = training.toward(parent_of[fine], None, 1)
+    to_parent = loop.toward(parent_of[fine], None, 1)
     if settings["objective"] == "parent":
         model: nn.Module = upper
 
@@ -40,7 +40,7 @@ def fit(
     else:
         lower = nn.Linear(parents, len(parent_of))
         model = nn.ModuleList([upper, lower])
-        to_fine = training.toward(fine, None, 1)
+        to_fine = loop.toward(fine, None, 1)
 
         def loss(rows: torch.Tensor) -> torch.Tensor:
             """Parent + child_weight * class, so that the logits carry what children need.
@@ -51,5 +51,5 @@ def fit(
             fine_loss = to_fine(lower(logits.relu()), rows)
             return to_parent(logits, rows) + settings["child_weight"] * fine_loss
 
-    training.train(model, loss, len(inputs), settings, seed, "parent")
-    return Linear(*training.folded(upper.weight, upper.bias, mean, std))
+    loop.train(model, loss, len(inputs), settings, seed, "parent")
+    return Linear(*loop.folded(upper.weight, upper.bias, mean, std))

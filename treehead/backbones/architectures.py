@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from treehead import torchvision_models
+from treehead.backbones import torchvision_models
 
 
 class Backbone(nn.Module):

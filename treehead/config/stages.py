@@ -5,9 +5,9 @@ Each is one mapping with its names, so that two settings that swap their values 
 
 from typing import Any
 
-from treehead import settings, sweeps
-from treehead.sweeps import Head
-from treehead.taxonomy import Taxonomy, fine_names, groups
+from treehead.config import settings, sweeps
+from treehead.config.sweeps import Head
+from treehead.data.taxonomy import Taxonomy, fine_names, groups
 
 Config = dict[str, Any]
 

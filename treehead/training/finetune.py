@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from treehead import compute, parallel
 from treehead.artifacts import InputError
-from treehead.backbones import Backbone
-from treehead.checkpoint import Checkpoint, noticing_signals
+from treehead.backbones.architectures import Backbone
 from treehead.console import say
-from treehead.objectives import Objective
-from treehead.trainer import Classifier, Epoch, Images, Trainer, shrunk, size_in_epoch
+from treehead.training import compute, parallel
+from treehead.training.checkpoint import Checkpoint, noticing_signals
+from treehead.training.objectives import Objective
+from treehead.training.trainer import Classifier, Epoch, Images, Trainer, shrunk, size_in_epoch
 
 # Images that the whitening layer is fitted to.
 WHITENED = 5000

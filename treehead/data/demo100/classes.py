@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from treehead import shapes
-from treehead.shapes import TURN, Grid
+from treehead.data.demo100 import shapes
+from treehead.data.demo100.shapes import TURN, Grid
 
 SPLITS = {"train": 0, "test": 1}
 PLANE = shapes.image_grid(32)

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from treehead.artifacts import InputError
-from treehead.taxonomy import groups
+from treehead.data.taxonomy import groups
 
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
 ARCHITECTURES = ("phinet", "resnet9", "airbench")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from treehead import significance
+from treehead.evaluation import significance
 
 # The significance level of every test.
 LEVEL = 0.05

@@ -1,0 +1,1 @@
+"""Feature extractors: networks, their pretrained weights, their cost, their features."""

@@ -1,0 +1,1 @@
+"""What a classifier is worth: metrics, tests of a difference, and the comparison of heads."""

@@ -1,0 +1,1 @@
+"""Training a backbone: the loop and what it is made of."""
