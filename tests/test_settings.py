@@ -1,6 +1,5 @@
 """A mistake in the configuration is answered with the key, its value and what would be right."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from treehead.config import settings
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-README = ROOT / "config" / "README.md"
 LAYERS = sorted((ROOT / "config").glob("*.yaml"))
 
 
@@ -90,25 +88,6 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
             assert set(mapping["required"]) == set(mapping["properties"])
     shared = schema["properties"]["training"]["required"]
     assert set(shared) == set(schema["$defs"]["training"]["properties"])
-
-
-def explained() -> set[str]:
-    """The keys of the manual's tables; in `a.b`, `.c` the second stands for a.c."""
-    sections = {"taxonomy": "`taxonomy: ", "heads": "## heads", "networks": "## networks"}
-    text = README.read_text(encoding="utf-8")
-    found = {key for key, sign in sections.items() if sign in text}
-    for row in README.read_text(encoding="utf-8").splitlines():
-        if row.startswith("| `"):
-            first, *others = re.findall("`([^`]+)`", row.split("|")[1])
-            found |= {first} | {first.rpartition(".")[0] + other for other in others}
-    return found
-
-
-@pytest.mark.skipif(not README.is_file(), reason="config/README.md is not written yet")
-def test_the_manual_explains_every_key_and_no_other(config: dict):
-    every = set(keys(config | {"heads": None}))
-    mappings = {key for key in every if any(other.startswith(f"{key}.") for other in every)}
-    assert explained() == every - mappings
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""The manual states every key of the configuration and every setting of a head, and its default."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from treehead.config import sweeps
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+MANUAL = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+
+# Given to a head's `fit` by its job; `teacher` and `training` belong to the entry.
+GIVEN = {"parent_of", "training", "seed"}
+
+
+def stated(name: str) -> dict[str, str]:
+    """The default of each row of the manual's tables whose first column is called `name`."""
+    rows: dict[str, str] = {}
+    table = ""
+    for line in MANUAL.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:]]
+        if not cells:
+            table = ""
+        elif not table:
+            table = cells[0]
+        elif table == name and cells[0].startswith("`"):
+            assert cells[0] not in rows, f"{cells[0]} stands there twice"
+            rows[cells[0]] = cells[1]
+    return {key.strip("`"): default for key, default in rows.items()}
+
+
+def leaves(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; the heads are one key."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and key != "heads":
+            flat |= leaves(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def of_fit(module: str) -> dict[str, Any]:
+    """The settings of a head, with their defaults."""
+    fit = importlib.import_module(f"treehead.heads.{module}").fit
+    return {
+        f"{module}.{name}": argument.default
+        for name, argument in inspect.signature(fit).parameters.items()
+        if argument.kind == argument.KEYWORD_ONLY and name not in GIVEN
+    }
+
+
+KEYS = leaves(CONFIG)
+SETTINGS = {key: value for module in sweeps.modules() for key, value in of_fit(module).items()}
+
+
+def says(text: str, value: object) -> bool:
+    """Whether a default as it is written in the manual is that value; "…" leaves the rest out."""
+    if value is inspect.Parameter.empty:
+        return text == "required"
+    text = re.fullmatch("`(.+)`", text)[1]
+    if text.endswith("…"):
+        shown = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+        return shown.startswith(text[:-1])
+    return yaml.safe_load(text) == value
+
+
+def test_the_manual_explains_every_key_and_no_other():
+    assert sorted(stated("key")) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_manual_states_the_default_of_a_key(key: str):
+    assert says(stated("key")[key], KEYS[key])
+
+
+def test_the_manual_explains_every_setting_of_a_head_and_no_other():
+    assert sorted(stated("setting")) == sorted(SETTINGS)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_manual_states_the_default_of_a_setting(setting: str):
+    assert says(stated("setting")[setting], SETTINGS[setting])
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")], ids=lambda p: p.name)
+def test_the_links_of_a_page_lead_somewhere(page: Path):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in [_anchor(line) for line in linked.read_text().splitlines()], anchor
+
+
+def _anchor(line: str) -> str:
+    """The anchor of a Markdown heading."""
+    return re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
