@@ -11,8 +11,10 @@ configfile: "config/config.yaml"
 include: "workflow/rules/common.smk"
 
 
+# The folder of a model: its backbone, embeddings, heads and tree. A variant's is another one.
 pathvars:
     results=config["results"],
+    model="<results>",
 
 
 report: "workflow/report/workflow.rst"
@@ -24,12 +26,14 @@ wildcard_constraints:
     head="|".join(map(re.escape, HEADS)),
 
 
-include: "workflow/rules/dataset.smk"
-include: "workflow/rules/backbone.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/backbones.smk"
+include: "workflow/rules/training.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/hierarchy.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/networks.smk"
-include: "workflow/rules/figures.smk"
 
 
 rule all:

@@ -290,8 +290,8 @@ def test_test_images_are_seen_by_embed_and_evaluation_only(every_job: list[Job])
     readers = named([job for job in every_job if any(map(is_of_test, job.input))])
     assert "embed split=test" in readers
     assert "evaluate_hierarchy" in readers
-    embedding = {reader for reader in readers if re.match(r"embed(_network)? .*split=test", reader)}
-    assert len(embedding) == 12, "the run, and each other network"
+    embedding = {reader for reader in readers if re.match(r"embed(_variant)? .*split=test", reader)}
+    assert len(embedding) == 12, "the run, and each variant"
     assert all(reader.startswith("evaluate_") for reader in readers - embedding), readers
 
 

@@ -1,4 +1,4 @@
-"""One backbone trained for each objective: their names, their settings, their table, their run."""
+"""The variants of a backbone, one an objective: their names, settings, files, table and run."""
 
 import json
 import re
@@ -24,14 +24,14 @@ FOUR = {"networks": ["flat", "bottleneck-10", "parent", "joint"], "finetune.step
 @pytest.mark.parametrize("name", ["flat", "parent", "joint", "bottleneck-10", "bottleneck-90"])
 def test_a_name_gives_the_settings_that_have_this_name(name: str):
     config = {"finetune": {"objective": "joint", "bottleneck": 50, "epochs": 3}, "seed": 0}
-    found = stages.for_network(config, name)
-    assert stages.network_name(found) == name
+    found = stages.for_variant(config, name)
+    assert stages.variant_name(found) == name
     assert found["finetune"]["epochs"] == 3
     assert found["seed"] == 0
-    assert stages.network_name(config) == "joint"
+    assert stages.variant_name(config) == "joint"
 
 
-def test_the_study_has_each_network_of_the_default():
+def test_the_study_has_each_variant_of_the_default():
     assert list(STUDY["network"]) == [
         "flat",
         *(f"bottleneck-{width}" for width in range(10, 100, 10)),
@@ -57,6 +57,43 @@ def test_the_table_sets_heads_trees_and_the_study_side_by_side():
     assert not [name for name in variants.table(heads, trees, None) if name.startswith("study")]
 
 
+def test_a_variants_jobs_read_and_write_in_its_own_folder_alone(fresh: Project):
+    """But for the taxonomy and the record of the configuration, which the whole run shares."""
+    jobs = fresh.having(FOUR).jobs("results/networks.svg", force=True)
+    shared = {"results/taxonomy.json", "results/config.yaml"}
+    rules = set()
+    for job in jobs:
+        variant = re.search(r"variant=([\w-]+)", job.wildcards)
+        files = {file for file in job.input + job.output if file.startswith("results/")}
+        if variant:
+            rules.add(job.rule)
+            own = f"results/networks/{variant[1]}/"
+            assert all(file.startswith(own) for file in files - shared), job
+            assert not shared & set(job.output)
+        elif job.rule != "compare_variants":
+            assert not [file for file in files if file.startswith("results/networks/")], job
+    assert rules == {
+        "finetune_variant",
+        "export_variant",
+        "embed_variant",
+        "evaluate_variant",
+        "take_variant_parent",
+        "train_variant_child",
+        "reduce_variant_child",
+        "fit_variant_head",
+        "evaluate_variant_hierarchy",
+    }
+
+
+@pytest.mark.parametrize("name", ["joint", "bottleneck-20", "other"])
+def test_there_is_no_folder_for_what_is_no_other_variant(fresh: Project, name: str):
+    """The run's own objective, one that is not compared, and none."""
+    done = fresh.having(FOUR).snakemake(
+        "-n", "--", f"results/networks/{name}/embeddings/val.safetensors"
+    )
+    assert "No rule to produce" in done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = pristine.copy(tmp_path_factory.mktemp("networks") / "project").having(FOUR)
@@ -64,7 +101,7 @@ def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     return project
 
 
-def test_each_network_is_a_run_of_its_own(compared: Project):
+def test_each_variant_is_a_run_of_its_own(compared: Project):
     results = compared.folder / "results"
     table = pandas.read_csv(results / "networks.csv").set_index("network")
     assert list(table.index) == FOUR["networks"]
@@ -94,13 +131,13 @@ def test_the_table_is_printed_for_people(compared: Project):
 
 
 def folders(results: Path) -> dict[str, Path]:
-    """The network of the configured objective is the run's own."""
+    """The variant of the configured objective is the run's own."""
     return {name: results / "networks" / name for name in FOUR["networks"][:-1]} | {
         "joint": results
     }
 
 
-def test_a_network_has_its_own_twenty_children_and_their_tensors(compared: Project):
+def test_a_variant_has_its_own_twenty_children_and_their_tensors(compared: Project):
     folder = compared.folder / "results/networks/parent"
     head = load_file(folder / "backbone/head.safetensors")
     parent = load_file(folder / "hierarchy100/parent.safetensors")
@@ -139,16 +176,16 @@ def test_a_backbone_that_is_not_trained_has_no_parent_to_take(own_dataset: Proje
     assert "set finetune.objective to parent or joint, and finetune.epochs" in told
 
 
-def test_a_second_call_runs_nothing_and_another_network_runs_alone(compared: Project):
+def test_a_second_call_runs_nothing_and_another_variant_runs_alone(compared: Project):
     assert compared.plan("results/networks.svg") == {}
     wider = compared.having({"networks": [*FOUR["networks"], "bottleneck-20"]})
-    recorded = {"record_config", "evaluate_hierarchy", "evaluate_network_hierarchy"}
+    recorded = {"record_config", "evaluate_hierarchy", "evaluate_variant_hierarchy"}
     assert wider.plan("results/networks.svg") == dict.fromkeys(recorded, 1) | {
-        "finetune_network": 1,
-        "export_network": 1,
-        "embed_network": 2,
-        "evaluate_network": 1,
-        "compare_networks": 1,
+        "finetune_variant": 1,
+        "export_variant": 1,
+        "embed_variant": 2,
+        "evaluate_variant": 1,
+        "compare_variants": 1,
     }
 
 

@@ -171,9 +171,9 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def has_parents(network: str) -> bool:
-    """Whether a network's own head has a parent layer, under which children can be fitted."""
-    return network in ("parent", "joint")
+def has_parents(variant: str) -> bool:
+    """Whether a variant's own head has a parent layer, under which children can be fitted."""
+    return variant in ("parent", "joint")
 
 
 def parquet(folder: str | Path, split: str) -> Path:

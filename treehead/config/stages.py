@@ -21,20 +21,16 @@ def _part(mapping: Config, *keys: str) -> Config:
 
 # Settings that only one choice of another setting uses.
 _USED_WITH = {
-    "bottleneck": ("objective", "bottleneck"),
-    "child_weight": ("objective", "joint"),
-    "momentum": ("optimizer", "sgd"),
-    "warmup": ("schedule", "triangle"),
+    "bottleneck": {"objective": "bottleneck"},
+    "child_weight": {"objective": "joint"},
+    "momentum": {"optimizer": "sgd"},
+    "warmup": {"schedule": "triangle"},
 }
 
 
 def _used(part: Config) -> Config:
     """A copy without the settings that the choices made in it leave unused."""
-    return {
-        key: part[key]
-        for key in part
-        if key not in _USED_WITH or part[_USED_WITH[key][0]] == _USED_WITH[key][1]
-    }
+    return {key: part[key] for key in part if _USED_WITH.get(key, {}).items() <= part.items()}
 
 
 def _parent_of(taxonomy: Taxonomy | None) -> list[int] | None:
@@ -117,7 +113,7 @@ def own_head(config: Config, taxonomy: Taxonomy | None) -> Config:
     """The head that the backbone is trained with, and its measurement."""
     used = _used(config["finetune"])
     return {
-        "network": network_name(config),
+        "variant": variant_name(config),
         "objective": {key: used[key] for key in _OBJECTIVE if key in used},
         "parent_of": _parents_of_objective(config, taxonomy),
         "epochs": used["epochs"],
@@ -194,27 +190,27 @@ def comparison(config: Config) -> Config:
     return dict(config["comparison"])
 
 
-def network_name(config: Config) -> str:
-    """The name of the network that is trained: its objective, and a bottleneck's width."""
+def variant_name(config: Config) -> str:
+    """The name of the configured variant: its objective, and a bottleneck's width."""
     objective, width = config["finetune"]["objective"], config["finetune"]["bottleneck"]
     return f"{objective}-{width}" if objective == "bottleneck" else objective
 
 
-def for_network(config: Config, name: str) -> Config:
-    """The configuration with the settings that train the network of that name."""
+def for_variant(config: Config, name: str) -> Config:
+    """The configuration with the settings that train the variant of that name."""
     objective, _, width = name.partition("-")
     own = {"objective": objective} | ({"bottleneck": int(width)} if width else {})
     return {**config, "finetune": {**config["finetune"], **own}}
 
 
-def network_names(config: Config, taxonomy: Taxonomy | None) -> list[str]:
-    """The networks that are compared; without parents while the taxonomy is to be learned."""
+def variant_names(config: Config, taxonomy: Taxonomy | None) -> list[str]:
+    """The compared variants; none with parents while the taxonomy is to be learned."""
     return [name for name in config["networks"] if taxonomy or not settings.has_parents(name)]
 
 
-def compared_networks(config: Config, taxonomy: Taxonomy | None) -> Config:
-    """The comparison of networks; the study's numbers are those of its own images."""
-    names = network_names(config, taxonomy)
+def compared_variants(config: Config, taxonomy: Taxonomy | None) -> Config:
+    """The comparison of variants; the study's numbers are those of its own images."""
+    names = variant_names(config, taxonomy)
     return {
         "names": names,
         "with_tree": list(filter(settings.has_parents, names)),
@@ -248,20 +244,20 @@ def evaluation(config: Config) -> Config:
         "child_input": config["child"]["input"],
         "flat_seed": config["seeds"][0],
         "classes": config["dataset"]["classes"],
-        "dataset": _describe(config["dataset"]),
+        "dataset": _part(config["dataset"], "name", "source") | {"note": _note(config["dataset"])},
         "backbone": network(config),
         "threads": config["threads"]["heads"],
     }
 
 
-def _describe(dataset: Config) -> Config:
+def _note(dataset: Config) -> str:
     """What a reader of metrics or figures must know of the data set."""
     drawn = dataset["source"] == "generated"
-    note = "drawn by this pipeline; it is not CIFAR-100" if drawn else "images as given"
-    return {**_part(dataset, "name", "source"), "note": note}
+    return "drawn by this pipeline; it is not CIFAR-100" if drawn else "images as given"
 
 
 def picture(config: Config) -> Config:
     """Figures that show images or classes, and what their title says of them."""
-    name, _, note = _describe(config["dataset"]).values()
-    return {**_part(config["dataset"], "classes", "image_size"), "title": f"{name}: {note}"}
+    dataset = config["dataset"]
+    title = f"{dataset['name']}: {_note(dataset)}"
+    return {**_part(dataset, "classes", "image_size"), "title": title}

@@ -1,4 +1,4 @@
-"""The networks of the study's ResNet track: one backbone, trained for several objectives."""
+"""The variants of the study's ResNet track: one backbone, trained for several objectives."""
 
 from typing import Any
 
@@ -10,18 +10,19 @@ Metrics = dict[str, Any]
 def table(
     heads: dict[str, Metrics], trees: dict[str, Metrics], study: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """One row a network, in the order given.
+    """One row a variant, in the order given.
 
     Args:
-        heads: by network, the metrics of its own head.
-        trees: by network, the metrics of the tree on top of it, for those that have one.
-        study: the study's `network`, and its `accuracy`, `parent_accuracy`, `child_accuracy` and
-            `tree_accuracy` in per cent; None if the images are not the study's.
+        heads: by variant, the metrics of its own head.
+        trees: by variant, the metrics of the tree on top of it, for those that have one.
+        study: the study's variants in the column `network`, and their `accuracy`,
+            `parent_accuracy`, `child_accuracy` and `tree_accuracy` in per cent; None if the images
+            are not the study's.
     """
     rows = []
-    for network, head in heads.items():
-        row = {"network": network, **head}
-        if tree := trees.get(network):
+    for variant, head in heads.items():
+        row = {"network": variant, **head}
+        if tree := trees.get(variant):
             children = [row["child_accuracy"] for row in tree["per_parent"] if row["count"]]
             row |= {
                 "child_accuracy": sum(children) / len(children),

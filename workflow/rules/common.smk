@@ -1,4 +1,5 @@
-# In: the merged config. Out: the checked config, its taxonomy, and the names that rules share.
+# In: the merged config.
+# Out: the checked config, its taxonomy, and the names that rules share.
 from snakemake.exceptions import WorkflowError
 
 from treehead.config import provenance, settings, stages, sweeps
@@ -49,15 +50,18 @@ def reads_taxonomy(head):
     return "parent_of" in sweeps.arguments(HEADS[head].module)
 
 
-NETWORKS = stages.network_names(config, TAXONOMY)
-MAIN = stages.network_name(config)
+# A variant is the backbone trained for one objective; that of the configuration is the run's own.
+VARIANTS = stages.variant_names(config, TAXONOMY)
+OWN = stages.variant_name(config)
+VARIANT = "<results>/networks/{variant}"
 
 
-def of_network(name, path):
-    """A file of a network: those of the configured objective are the run's own."""
-    return f"<results>/{path}" if name == MAIN else f"<results>/networks/{name}/{path}"
+def of_variant(name, path):
+    """A file of a variant, in the folder that holds its model."""
+    model = "<results>" if name == OWN else VARIANT.format(variant=name)
+    return f"{model}/{path}"
 
 
 def configured(wildcards):
-    """The configuration that trains a network."""
-    return stages.for_network(config, wildcards.network)
+    """The configuration that trains the backbone of a job: a variant's, or the run's own."""
+    return stages.for_variant(config, wildcards.get("variant", OWN))

@@ -23,7 +23,7 @@ with console.job(snakemake.log[0]):
         objectives.measure(head, torch.from_numpy(part.features[0]), torch.from_numpy(part.fine))
         for part in (test, val)
     ]
-    report = {"network": settings["network"], **reports[0]}
+    report = {"network": settings["variant"], **reports[0]}
     for name, value in reports[0].items():
         report[f"{name}_ci95"] = metrics.wilson_interval(value, len(test.fine))
         report[f"val_{name}"] = reports[1][name]

@@ -1,4 +1,5 @@
-# In: the data set, the history, predictions and metrics. Out: what people look at, with captions.
+# In: the data set, the history, predictions, metrics and comparisons.
+# Out: what people look at, with captions.
 FIGURES = [
     "contact_sheet.png",
     "confusion.png",
@@ -122,3 +123,44 @@ rule draw_clusters:
         clusters={**stages.clusters(config), **stages.picture(config)},
     script:
         "../scripts/draw_clusters.py"
+
+
+rule draw_pareto:
+    """Accuracy against MACs and against bytes, with the frontier and the study's numbers."""
+    input:
+        table="<results>/pareto.csv",
+        study="resources/study.csv",
+        backbone="<results>/backbone/cost.json",
+        code=code("draw_pareto"),
+    output:
+        report(
+            "<results>/pareto.svg",
+            caption="../report/pareto.rst",
+            category="Results",
+            labels={"figure": "accuracy against cost"},
+        ),
+    log:
+        "<results>/logs/draw_pareto.log",
+    threads: 1
+    params:
+        dataset=stages.picture(config),
+    script:
+        "../scripts/draw_pareto.py"
+
+
+rule write_study:
+    """The study's numbers beside ours, row by row."""
+    input:
+        table="<results>/pareto.csv",
+        study="resources/study.csv",
+        defects="resources/study_defects.csv",
+        code=code("write_study"),
+    output:
+        "<results>/study.md",
+    log:
+        "<results>/logs/write_study.log",
+    threads: 1
+    params:
+        dataset=stages.picture(config),
+    script:
+        "../scripts/write_study.py"

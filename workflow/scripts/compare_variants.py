@@ -1,4 +1,4 @@
-"""The networks as a table and as a figure."""
+"""The variants of the backbone as a table and as a figure."""
 
 import pandas
 
@@ -6,7 +6,7 @@ from treehead import artifacts, console
 from treehead.evaluation import variants
 from treehead.report import figures
 
-settings = snakemake.params.networks
+settings = snakemake.params.variants
 with console.job(snakemake.log[0]):
     heads = map(artifacts.read_json, snakemake.input.heads)
     trees = map(artifacts.read_json, snakemake.input.trees)

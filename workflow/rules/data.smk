@@ -1,4 +1,5 @@
-# In: the dataset's source. Out: its parquet files, checked, and the taxonomy of its classes.
+# In: the source of the data set.
+# Out: its parquet files, checked, and the taxonomy of its classes.
 if config["dataset"]["source"] == "generated":
 
     rule make_demo_dataset:
@@ -51,18 +52,3 @@ rule build_taxonomy:
         taxonomy={"setting": config["taxonomy"], "content": TAXONOMY and TAXONOMY._asdict()},
     script:
         "../scripts/build_taxonomy.py"
-
-
-rule record_config:
-    """The effective configuration of this run, beside its results."""
-    input:
-        code=code("record_config"),
-    output:
-        "<results>/config.yaml",
-    log:
-        "<results>/logs/record_config.log",
-    threads: 1
-    params:
-        config=config,
-    script:
-        "../scripts/record_config.py"

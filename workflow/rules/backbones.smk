@@ -1,0 +1,73 @@
+# In: the source of the weights, a trained backbone and the images.
+# Out: a backbone's first weights, its ONNX file, its cost and its embeddings.
+rule fetch_weights:
+    """Weights of any make, or a seeded initialisation, as one canonical file."""
+    input:
+        **LOCAL_FILES["weights"],
+        code=code("fetch_weights"),
+    output:
+        weights=f"{WEIGHTS}.safetensors",
+        provenance=f"{WEIGHTS}.json",
+    log:
+        f"{WEIGHTS}.log",
+    threads: 1
+    params:
+        weights=stages.weights(config),
+    script:
+        "../scripts/fetch_weights.py"
+
+
+rule export_backbone:
+    """The backbone as ONNX, images in and features out, proven equal to the eager network."""
+    input:
+        weights="<model>/backbone/weights.safetensors",
+        train=f"{DATASET}/train.parquet",
+        code=code("export_backbone"),
+    output:
+        "<model>/backbone/backbone.onnx",
+    log:
+        "<model>/logs/export_backbone.log",
+    threads: 1
+    params:
+        export=stages.export(config),
+    script:
+        "../scripts/export_backbone.py"
+
+
+rule count_backbone:
+    """What the backbone costs, for those who compare heads."""
+    input:
+        code=code("count_backbone"),
+    output:
+        "<model>/backbone/cost.json",
+    log:
+        "<model>/logs/count_backbone.log",
+    threads: 1
+    params:
+        export=stages.export(config),
+    script:
+        "../scripts/count_backbone.py"
+
+
+rule embed:
+    """Every image of a split once per view through the frozen backbone."""
+    input:
+        images=branch(
+            lambda wildcards: wildcards.split == "test",
+            then=f"{DATASET}/test.parquet",
+            otherwise=f"{DATASET}/train.parquet",
+        ),
+        onnx="<model>/backbone/backbone.onnx",
+        weights="<model>/backbone/weights.safetensors",
+        code=code("embed"),
+    output:
+        "<model>/embeddings/{split}.safetensors",
+    log:
+        "<model>/logs/embed/{split}.log",
+    benchmark:
+        "<model>/benchmarks/embed/{split}.tsv"
+    threads: config["threads"]["backbone"]
+    params:
+        embed=lambda wildcards: stages.embed(config, wildcards.split),
+    script:
+        "../scripts/embed.py"

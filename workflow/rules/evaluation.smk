@@ -1,0 +1,162 @@
+# In: what was trained, and the embeddings of val and test.
+# Out: metrics, predictions and comparisons.
+rule record_config:
+    """The effective configuration of this run, beside its results."""
+    input:
+        code=code("record_config"),
+    output:
+        "<results>/config.yaml",
+    log:
+        "<results>/logs/record_config.log",
+    threads: 1
+    params:
+        config=config,
+    script:
+        "../scripts/record_config.py"
+
+
+rule evaluate_backbone:
+    """The head that the backbone was trained with, on the test images."""
+    input:
+        head="<model>/backbone/head.safetensors",
+        val="<model>/embeddings/val.safetensors",
+        test="<model>/embeddings/test.safetensors",
+        code=code("evaluate_backbone"),
+    output:
+        "<model>/backbone/metrics.json",
+    log:
+        "<model>/logs/evaluate_backbone.log",
+    threads: 1
+    params:
+        own_head=lambda wildcards: stages.own_head(configured(wildcards), TAXONOMY),
+    script:
+        "../scripts/evaluate_backbone.py"
+
+
+rule evaluate_head:
+    """What the packed head says of the test images, and what that costs."""
+    input:
+        test="<model>/embeddings/test.safetensors",
+        val="<model>/embeddings/val.safetensors",
+        packed=expand("<model>/heads/{{head}}/packed/{name}.bin", name=PACKED),
+        taxonomy=LEARNED,
+        code=lambda wildcards: code("evaluate_head", wildcards.head),
+    output:
+        metrics="<model>/heads/{head}/metrics.json",
+        predictions="<model>/heads/{head}/predictions.parquet",
+    log:
+        "<model>/logs/evaluate_head/{head}.log",
+    threads: config["threads"]["heads"]
+    params:
+        evaluation=lambda wildcards: stages.head_evaluation(config, TAXONOMY, HEADS, wildcards.head),
+    script:
+        "../scripts/evaluate_head.py"
+
+
+rule compare_heads:
+    """All heads at all precisions as one table, each against the linear head of the same seed."""
+    input:
+        metrics=expand("<results>/heads/{head}/metrics.json", head=HEADS),
+        predictions=expand("<results>/heads/{head}/predictions.parquet", head=HEADS),
+        seconds=expand("<results>/benchmarks/fit_head/{head}.tsv", head=HEADS),
+        code=code("compare_heads"),
+    output:
+        "<results>/pareto.csv",
+    log:
+        "<results>/logs/compare_heads.log",
+    threads: 1
+    params:
+        comparison=stages.comparison(config),
+    script:
+        "../scripts/compare_heads.py"
+
+
+rule evaluate_hierarchy:
+    """The tree from its reduced tensors, on the test images, beside the full head."""
+    input:
+        test="<model>/embeddings/test.safetensors",
+        val="<model>/embeddings/val.safetensors",
+        taxonomy="<results>/taxonomy.json",
+        parent="<model>/hierarchy100/parent.safetensors",
+        weights=expand("<model>/hierarchy100/reduced/{parent}_weight.pt", parent=PARENTS),
+        biases=expand("<model>/hierarchy100/reduced/{parent}_bias.pt", parent=PARENTS),
+        linear="<model>/heads/linear/head.safetensors",
+        config="<results>/config.yaml",
+        hashed=[
+            f"{DATASET}/train.parquet",
+            f"{DATASET}/test.parquet",
+            "<model>/backbone/weights.safetensors",
+        ],
+        code=code("evaluate_hierarchy"),
+    output:
+        metrics="<model>/hierarchy100/metrics.json",
+        predictions="<model>/hierarchy100/predictions.parquet",
+    log:
+        "<model>/logs/evaluate_hierarchy.log",
+    threads: config["threads"]["heads"]
+    params:
+        evaluation=stages.evaluation(config),
+    script:
+        "../scripts/evaluate_hierarchy.py"
+
+
+rule evaluate_cluster_parent:
+    """How often the parent layer finds the learned cluster of a test image."""
+    input:
+        test="<results>/embeddings/test.safetensors",
+        taxonomy="<results>/hierarchy10/taxonomy.json",
+        parent="<results>/hierarchy10/parent.safetensors",
+        code=code("evaluate_cluster_parent"),
+    output:
+        metrics="<results>/hierarchy10/metrics.json",
+        predictions="<results>/hierarchy10/predictions.parquet",
+    log:
+        "<results>/logs/evaluate_cluster_parent.log",
+    threads: 1
+    script:
+        "../scripts/evaluate_cluster_parent.py"
+
+
+rule evaluate_checkpoint:
+    """The ten-cluster head that came with the study's checkpoint, on the test images."""
+    input:
+        test="<results>/embeddings/test.safetensors",
+        weights=f"{WEIGHTS}.safetensors",
+        clusters="resources/taxonomies/study_clusters.json",
+        code=code("evaluate_checkpoint"),
+    output:
+        "<results>/hierarchy10/checkpoint.json",
+    log:
+        "<results>/logs/evaluate_checkpoint.log",
+    threads: 1
+    params:
+        finetune={"epochs": config["finetune"]["epochs"]},
+    script:
+        "../scripts/evaluate_checkpoint.py"
+
+
+rule compare_variants:
+    """Each variant's own head, and the trees of those that have a parent layer, beside the study's."""
+    input:
+        heads=[of_variant(name, "backbone/metrics.json") for name in VARIANTS],
+        trees=[
+            of_variant(name, "hierarchy100/metrics.json")
+            for name in filter(settings.has_parents, VARIANTS)
+        ],
+        study="resources/study_networks.csv",
+        code=code("compare_variants"),
+    output:
+        table="<results>/networks.csv",
+        figure=report(
+            "<results>/networks.svg",
+            caption="../report/networks.rst",
+            category="Training",
+            labels={"figure": "the backbone trained for each objective"},
+        ),
+    log:
+        "<results>/logs/compare_variants.log",
+    threads: 1
+    params:
+        variants=stages.compared_variants(config, TAXONOMY),
+    script:
+        "../scripts/compare_variants.py"

@@ -1,0 +1,21 @@
+# In: the data set and the first weights.
+# Out: the trained backbone, and the head that it was trained with.
+rule finetune_backbone:
+    """Train backbone and head on train, and keep the best epoch by val; no epochs keep the weights."""
+    input:
+        train=f"{DATASET}/train.parquet",
+        weights=f"{WEIGHTS}.safetensors",
+        code=code("finetune_backbone"),
+    output:
+        weights="<model>/backbone/weights.safetensors",
+        head="<model>/backbone/head.safetensors",
+        history="<model>/backbone/history.csv",
+    log:
+        "<model>/logs/finetune_backbone.log",
+    benchmark:
+        "<model>/benchmarks/finetune_backbone.tsv"
+    threads: config["threads"]["backbone"]
+    params:
+        finetune=lambda wildcards: stages.finetune(configured(wildcards), TAXONOMY),
+    script:
+        "../scripts/finetune_backbone.py"
