@@ -105,6 +105,17 @@ def test_a_shift_is_the_crop_of_a_mirror_padded_image(crop: int):
     assert len(seen) > 2 * crop + 1, "both directions have draws of their own"
 
 
+def test_the_border_repeats_the_outermost_pixel(monkeypatch: pytest.MonkeyPatch):
+    """A row 0, 1, ..., 7 shifted by three ends in 7, 7, 6, 5; "reflect" would end in 7, 6, 5, 4."""
+    monkeypatch.setattr(torch, "randint", lambda low, high, size, generator: torch.tensor([[3, 0]]))
+    row = torch.arange(8.0).expand(1, 3, 8, 8)
+    shifted = warped(row, crop=3)[0, 0]
+    expected = torch.tensor([3.0, 4, 5, 6, 7, 7, 6, 5]).expand(8, 8)
+    torch.testing.assert_close(shifted, expected, rtol=0, atol=1e-4)
+    padded = torchvision.pad(row, [0, 0, 3, 0], padding_mode="symmetric")
+    assert torch.equal(padded[0, 0, :, 3:], expected)
+
+
 @pytest.mark.usefixtures("largest_angle")
 def test_a_rotation_by_a_quarter_turn_is_rot90():
     images = pictures(3)

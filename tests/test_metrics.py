@@ -1,10 +1,12 @@
 """Metrics against slow loops, scipy and a tree that is climbed step by step."""
 
+from math import sqrt
+from statistics import NormalDist
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from treehead.evaluation import metrics
 
@@ -68,13 +70,24 @@ def test_accuracy_of_nothing_is_zero():
     assert metrics.accuracy(nothing, nothing) == 0
 
 
-@given(n=st.integers(1, 20_000), share=st.floats(0, 1), confidence=st.sampled_from([0.9, 0.95]))
-def test_the_wilson_interval_is_scipys(n: int, share: float, confidence: float):
+@settings(deadline=None)  # the first call imports scipy.stats
+@given(n=st.integers(1, 20_000), share=st.floats(0, 1))
+def test_the_wilson_interval_is_that_of_the_formula(n: int, share: float):
+    """Wilson (JASA 1927): the shares p with |p - right / n| <= z sqrt(p (1 - p) / n)."""
     right = round(share * n)
-    expected = binomtest(right, n).proportion_ci(confidence, method="wilson")
-    low, high = metrics.wilson_interval(right / n, n, confidence)
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    z = NormalDist().inv_cdf(0.975)
+    center = right / n + z**2 / (2 * n)
+    half = z * sqrt(right / n * (1 - right / n) / n + z**2 / (4 * n**2))
+    expected = ((center - half) / (1 + z**2 / n), (center + half) / (1 + z**2 / n))
+    low, high = metrics.wilson_interval(right, n)
+    assert (low, high) == pytest.approx(expected, rel=0, abs=1e-12)
     assert 0 <= low < high <= 1
+
+
+def test_the_interval_of_all_right_answers_ends_at_one():
+    """And of none it starts at zero; n / (n + z^2) is the other end (z^2 = 3.8415)."""
+    assert metrics.wilson_interval(25, 25) == (pytest.approx(25 / 28.8415, abs=1e-5), 1)
+    assert metrics.wilson_interval(0, 25) == (0, pytest.approx(3.8415 / 28.8415, abs=1e-5))
 
 
 @given(answers())

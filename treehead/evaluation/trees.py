@@ -68,7 +68,7 @@ def evaluate(
         row["name"] = hierarchy.taxonomy.parent_names[row["parent"]]
     report = {
         "accuracy": right,
-        "accuracy_ci95": metrics.wilson_interval(right, len(fine)),
+        "accuracy_ci95": metrics.wilson_interval(int((predicted == fine).sum()), len(fine)),
         **routes,
         "flat": {
             "accuracy": metrics.accuracy(flat.logits(features).argmax(1), fine),

@@ -33,7 +33,8 @@ def warp(
 ) -> Tensor:
     """Mirror, rotate and shift each image by its own draw, in one bilinear resampling.
 
-    Shifting by whole pixels with a mirrored border is the reflect-padded random crop.
+    What comes from beyond the border is the mirrored image, its outermost pixel first (the mode
+    "symmetric" of torchvision and numpy): a shift is the random crop of an image padded so.
 
     Args:
         images: float (n, 3, h, w).

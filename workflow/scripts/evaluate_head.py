@@ -1,11 +1,10 @@
 """Measure a head on test and on val, from its packed files."""
 
 import numpy as np
-import pandas
 
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy
-from treehead.evaluation import heads
+from treehead.evaluation import heads, predictions
 from treehead.heads import packing
 
 with console.job(snakemake.log[0]):
@@ -13,11 +12,9 @@ with console.job(snakemake.log[0]):
     files = {packing.precision_and_seed(path): path for path in snakemake.input.packed}
     val = embeddings.read(snakemake.input.val)
     test = embeddings.read(snakemake.input.test)
-    report, predictions = heads.evaluate(
+    report, predicted = heads.evaluate(
         settings["module"], files, np.array(settings["parent_of"]), val, test
     )
     about = {key: settings[key] for key in ("head", "module", "setting")}
-    table = pandas.DataFrame({"fine": test.fine, **predictions})
-    with artifacts.replacing(snakemake.output.predictions) as temporary:
-        table.to_parquet(temporary, index=False)
+    predictions.write(snakemake.output.predictions, {"fine": test.fine, **predicted})
     artifacts.write_json(snakemake.output.metrics, {**about, "n_test": len(test.fine), **report})

@@ -1,11 +1,10 @@
 """Put the tree together from its reduced tensors, and measure it on test and on val."""
 
-import pandas
 import torch
 
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy
-from treehead.evaluation import trees
+from treehead.evaluation import predictions, trees
 from treehead.heads import fitting, seeds
 from treehead.heads.linear import Linear
 from treehead.hierarchy import reduction
@@ -37,7 +36,6 @@ with console.job(snakemake.log[0]):
         "config_sha256": artifacts.sha256(snakemake.input.config),
         "input_sha256": {path: artifacts.sha256(path) for path in snakemake.input.hashed},
     }
-    table = pandas.DataFrame({"fine": test.fine, "predicted": predicted})
-    with artifacts.replacing(snakemake.output.predictions) as temporary:
-        table.to_parquet(temporary, index=False)
+    columns = {"fine": test.fine, "predicted": predicted}
+    predictions.write(snakemake.output.predictions, columns)
     artifacts.write_json(snakemake.output.metrics, report)
