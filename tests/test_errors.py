@@ -220,8 +220,8 @@ def test_weights_of_another_shape_are_told_with_the_tensor_and_both_shapes(
     project = mine.having({"backbone.weights": "cut.safetensors"})
     tensor = name.removeprefix("backbone.")
     sentence = (
-        rf"cut\.safetensors does not fit backbone\.architecture: its tensor {re.escape(tensor)} is "
-        rf"{re.escape(str(cut))}, here {re.escape(str(whole))}; give the settings that .*"
+        rf"cut\.safetensors does not fit backbone\.architecture: its tensor {re.escape(tensor)} "
+        rf"has shape {re.escape(str(cut))}, the network's {re.escape(str(whole))}; give .*"
     )
     refused(project, failed(project, "fetch_weights"), sentence, "resources/weights/*.safetensors")
 
@@ -247,7 +247,7 @@ def test_a_hostile_pickle_as_weights_is_refused_and_its_command_does_not_run(
     (mine.folder / "hostile.pt").write_bytes(hostile)
     project = mine.having({"backbone.weights": "hostile.pt"})
     sentence = (
-        rf"hostile\.pt is refused, since it holds {os.system.__module__}\.system; save its state "
+        rf"hostile\.pt is refused because it holds {os.system.__module__}\.system; save its state "
         r"dict alone, with torch\.save or as \.safetensors\."
     )
     refused(project, failed(project, "fetch_weights"), sentence, "resources/weights/*.safetensors")

@@ -64,7 +64,7 @@ def fetch(tmp_path: Path, target: Path) -> Fetch:
 
 
 def sentence(done: Done, target: Path) -> str:
-    """The one sentence of a fetch that failed politely and left nothing at `target`."""
+    """The error of a failed fetch: one sentence, and nothing left at `target`."""
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
@@ -74,7 +74,7 @@ def sentence(done: Done, target: Path) -> str:
 
 
 def closed_port() -> str:
-    """The address of a port of this machine where nothing listens."""
+    """The address of a local port where nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -125,7 +125,7 @@ def test_a_cached_commit_is_not_asked_about(fetch: Fetch, target: Path):
     assert target.read_bytes() == SMALL
 
 
-def test_a_download_that_was_cut_goes_on_where_it_stopped(fetch: Fetch, target: Path):
+def test_an_interrupted_download_is_resumed(fetch: Fetch, target: Path):
     content = os.urandom(12 << 20)  # the client keeps whole blocks of 10 MiB
     with serving(Hub({"owner/net/weights.bin": content}, cuts=[11 << 20])) as hub:
         done = fetch(hub.url, sha256=digest(content))
@@ -134,27 +134,27 @@ def test_a_download_that_was_cut_goes_on_where_it_stopped(fetch: Fetch, target: 
     assert target.read_bytes() == content
 
 
-def test_a_reset_connection_is_tried_once_more_and_said(fetch: Fetch, target: Path):
+def test_a_download_is_tried_once_more_after_a_reset(fetch: Fetch, target: Path):
     hub = Hub({"owner/net/weights.bin": SMALL}, cuts=[100], reset=True)
     with serving(hub):
         done = fetch(hub.url)
         assert len(hub.asked("GET")) == 2
-    assert "starting again" in done.stderr
+    assert "trying once more" in done.stderr
     assert target.read_bytes() == SMALL
 
 
-def test_a_connection_that_is_reset_again_is_an_error(fetch: Fetch, target: Path, tmp_path: Path):
+def test_a_second_reset_is_an_error(fetch: Fetch, target: Path, tmp_path: Path):
     hub = Hub({"owner/net/weights.bin": SMALL}, cuts=[100, 100], reset=True)
     with serving(hub):
         error = sentence(fetch(hub.url), target)
-        assert "broke off" in error
+        assert "dropped the connection" in error
         assert "backbone.weights" in error
         assert list(tmp_path.rglob("*.incomplete")) == []
         fetch(hub.url)
     assert target.read_bytes() == SMALL
 
 
-def test_a_xet_storage_out_of_reach_is_an_error_with_a_way_round(fetch: Fetch, target: Path):
+def test_an_unreachable_xet_storage_is_an_error_with_a_workaround(fetch: Fetch, target: Path):
     few_retries = {
         "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "1",
         "HF_XET_CLIENT_RETRY_BASE_DELAY": "10ms",
@@ -162,12 +162,14 @@ def test_a_xet_storage_out_of_reach_is_an_error_with_a_way_round(fetch: Fetch, t
     with serving(Hub({"owner/net/weights.bin": SMALL}, xet=closed_port())) as hub:
         error = sentence(fetch(hub.url, few_retries), target)
         assert "Xet storage failed" in error
-        assert "go without it by HF_HUB_DISABLE_XET=1" in error
+        assert "disable Xet with HF_HUB_DISABLE_XET=1" in error
         fetch(hub.url, {"HF_HUB_DISABLE_XET": "1"})
     assert target.read_bytes() == SMALL
 
 
-def test_wrong_bytes_are_refused_and_fetched_anew_from_a_healed_hub(fetch: Fetch, target: Path):
+def test_wrong_bytes_are_refused_and_downloaded_again_once_the_hub_is_right(
+    fetch: Fetch, target: Path
+):
     hub = Hub({"owner/net/weights.bin": SMALL}, wrong_bytes=True)
     wrong = bytes(255 - byte for byte in SMALL)
     with serving(hub):
@@ -201,14 +203,14 @@ def test_a_gated_repository_names_its_page_and_the_token(
 def test_a_refused_token_is_named(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL}, refusal=(403, ""))) as hub:
         error = sentence(fetch(hub.url, {"HF_TOKEN": "hf_old"}), target)
-    assert "the hub says 403 Forbidden; set a valid HF_TOKEN" in error
+    assert "the hub answers 403 Forbidden; set a valid HF_TOKEN" in error
     assert "hf_old" not in error
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"repo": "owner/nett"}, "no such repository"),
+        ({"repo": "owner/nett"}, "the repository does not exist or is private"),
         ({"revision": "v9"}, "no such revision"),
         ({"filename": "weihgts.bin"}, "no such file"),
         ({"repo": "owner/net/weights"}, "Repo id must be"),
@@ -228,21 +230,21 @@ def test_what_the_hub_does_not_have_is_named(
     assert "backbone.weights" in error
 
 
-def test_a_server_that_is_no_hub_is_told_from_one_out_of_reach(fetch: Fetch, target: Path):
+def test_a_server_that_is_not_a_hub_has_its_own_error(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL}, commit=None)) as hub:
         error = sentence(fetch(hub.url), target)
-    assert f"{hub.url} doesn't answer as a hub; check HF_ENDPOINT" in error
+    assert f"{hub.url} does not answer like a hub; check HF_ENDPOINT" in error
 
 
-def test_a_host_out_of_reach_is_an_error_within_seconds(fetch: Fetch, target: Path):
+def test_an_unreachable_host_is_an_error_within_seconds(fetch: Fetch, target: Path):
     endpoint, start = closed_port(), time.monotonic()
     error = sentence(fetch(endpoint), target)
     assert time.monotonic() - start < 10
-    assert f"{endpoint} can't be reached" in error
-    assert "check the network and HF_ENDPOINT, or give your own copy in backbone.weights" in error
+    assert f"{endpoint} is unreachable" in error
+    assert "check the network and HF_ENDPOINT, or give a local copy in backbone.weights" in error
 
 
-def test_a_cached_file_serves_when_the_host_is_out_of_reach(fetch: Fetch, target: Path):
+def test_a_cached_file_serves_when_the_host_is_unreachable(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL})) as hub:
         fetch(hub.url)
     target.unlink()
@@ -251,7 +253,7 @@ def test_a_cached_file_serves_when_the_host_is_out_of_reach(fetch: Fetch, target
     assert target.read_bytes() == SMALL
 
 
-def test_offline_mode_takes_the_cache_and_asks_nobody(fetch: Fetch, target: Path):
+def test_offline_mode_uses_the_cache_and_sends_no_request(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL})) as hub:
         fetch(hub.url)
         target.unlink()
@@ -266,7 +268,7 @@ def test_offline_mode_without_a_cached_file_says_what_to_unset(fetch: Fetch, tar
     with serving(Hub({"owner/net/weights.bin": SMALL})) as hub:
         error = sentence(fetch(hub.url, {"HF_HUB_OFFLINE": "1"}), target)
         assert hub.requests == []
-    assert "HF_HUB_OFFLINE is set and the cache in HF_HOME doesn't hold it; unset" in error
+    assert "HF_HUB_OFFLINE is set and the file is not in the cache (HF_HOME); unset" in error
     assert "backbone.weights" in error
 
 

@@ -1,4 +1,4 @@
-"""Every image once through the frozen backbone: onnxruntime on a CPU, torch on a GPU."""
+"""Features of images from the frozen backbone: onnxruntime on a CPU, torch on a GPU."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "flip": lambda images: np.ascontiguousarray(images[..., ::-1]),
 }
 
-# Largest difference to the eager network, relative to the largest feature.
+# Largest allowed difference from the eager network, relative to the largest feature.
 TOLERANCE = 1e-4
 
 
@@ -41,20 +41,20 @@ def frozen(network: nn.Module) -> Iterator[None]:
     before = state_hash(network)
     yield
     if state_hash(network) != before:
-        raise RuntimeError("the backbone changed though it is frozen")
+        raise RuntimeError("the backbone changed although it is frozen")
 
 
 def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: int) -> float:
-    """Write the backbone as ONNX, uint8 images in, features out; prove it the same function.
+    """Write the backbone as ONNX, uint8 images in, features out, and compare it with the eager one.
 
     Args:
         backbone: maps images (n, 3, h, w) to features (n, dim); put into eval mode here.
         path: the .onnx file to write.
-        probe: some images uint8 (n, 3, h, w), n >= 2, on which both must agree.
+        probe: images uint8 (n, 3, h, w), n >= 2, on which both must agree.
         threads: threads of the comparison.
 
     Returns:
-        The largest difference of a feature, absolute.
+        The largest absolute difference of a feature.
 
     Raises:
         RuntimeError: the export differs by more than `TOLERANCE`, or the backbone changed.
@@ -81,7 +81,7 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
 
 
 def _without_traces(model: onnx.ModelProto) -> bytes:
-    """The model without the exporter's notes, which hold paths of the machine it ran on."""
+    """The model without the exporter's metadata, which holds paths of the machine."""
     graph = model.graph
     parts = [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]
     for part in parts:
@@ -91,7 +91,7 @@ def _without_traces(model: onnx.ModelProto) -> bytes:
 
 
 def with_onnx(path: str | Path, threads: int) -> Run:
-    """A function from images (n, 3, h, w) to features (n, dim) on the CPU; a frozen one."""
+    """A function from images (n, 3, h, w) to features (n, dim), on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -102,7 +102,7 @@ def with_onnx(path: str | Path, threads: int) -> Run:
 
 
 def with_torch(backbone: nn.Module, device: str) -> Run:
-    """The same through torch, for a GPU, in full float32 precision."""
+    """The same with torch, for a GPU, in full float32 precision."""
     backbone = backbone.to(device).eval()
 
     @torch.inference_mode()
@@ -114,7 +114,7 @@ def with_torch(backbone: nn.Module, device: str) -> Run:
 
 
 def embed(images: np.ndarray, views: list[str], run: Run, batch_size: int, what: str) -> np.ndarray:
-    """Features (views, n, dim) of images uint8 (n, 3, h, w), one pass a view."""
+    """Features (views, n, dim) of images uint8 (n, 3, h, w), one pass for each view."""
     batches = [(view, start) for view in views for start in range(0, len(images), batch_size)]
     total = len(views) * len(images)
     features = [

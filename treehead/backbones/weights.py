@@ -1,4 +1,4 @@
-"""Pretrained weights of many makes become one safetensors file, and nothing in them is executed.
+"""Pretrained weights of several formats as one safetensors file; nothing in them is executed.
 
 Canonical names: `backbone.<name in the network>`, and `head.weight`, `head.bias` of a linear head.
 """
@@ -18,15 +18,15 @@ Tensors = dict[str, Tensor]
 
 
 class _Inert:
-    """Stands in for an optimiser or a scheduler of a training checkpoint; it does nothing."""
+    """Replaces an optimiser or a scheduler of a training checkpoint; it does nothing."""
 
 
 def _plain_dict(*_: object) -> dict:
     return {}
 
 
-# What micromind's training checkpoints hold beside tensors. Each name is mapped to something inert:
-# not even torch's own optimisers are built.
+# What micromind's training checkpoints hold besides tensors. Each name is mapped to an inert class:
+# not even torch's own optimisers are constructed.
 _INERT_GLOBALS = [
     dict,
     (_plain_dict, "collections.defaultdict"),
@@ -37,23 +37,25 @@ _INERT_GLOBALS = [
     (_Inert, "torch.optim.lr_scheduler.CosineAnnealingLR"),
 ]
 
-# Where checkpoints keep the backbone's own tensors, and prefixes that trainers put before names.
+# Keys under which checkpoints hold the backbone's tensors, and prefixes that trainers add to names.
 _BACKBONE_KEYS = ("feature_extractor", "state_dict", "model")
 _PREFIXES = ("backbone.", "feature_extractor.", "module.", "_orig_mod.", "model.")
 _HEAD_KEYS = ("classifier", "head", "heads", "fc")
 
 
 def load(path: str | Path) -> tuple[Tensors, Tensors]:
-    """Read a weights file: the backbone's tensors, and its linear head's ({} if it has none).
+    """Read a weights file: the tensors of the backbone, and of its linear head ({} without one).
 
-    Takes .safetensors, and what `torch.save` wrote: a state dict or a micromind checkpoint.
+    Accepts .safetensors, and a state dict or a micromind checkpoint written by `torch.save`.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"The weights file {path} does not exist; check backbone.weights.")
     loaded = (_load_safetensors if path.suffix == ".safetensors" else _load_pickle)(path)
     if not isinstance(loaded, dict):
-        raise InputError(f"{path} holds a {type(loaded).__name__}, not named tensors.")
+        raise InputError(
+            f"{path} holds a {type(loaded).__name__}, not named tensors; save a state dict."
+        )
     return _separate(loaded, path)
 
 
@@ -62,7 +64,7 @@ def _load_safetensors(path: Path) -> Tensors:
         return safetensors.torch.load(path.read_bytes())
     except (safetensors.SafetensorError, KeyError, OSError) as error:
         raise InputError(
-            f"{path} is no whole safetensors file ({error}); fetch or save it again."
+            f"{path} is not a complete safetensors file ({error}); download or save it again."
         ) from error
 
 
@@ -74,13 +76,13 @@ def _load_pickle(path: Path) -> object:
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = found[1] if found else "more than tensors"
         raise InputError(
-            f"{path} is refused, since it holds {what}; save its state dict alone, with torch.save "
-            "or as .safetensors."
+            f"{path} is refused because it holds {what}; save its state dict alone, with "
+            "torch.save or as .safetensors."
         ) from error
     except Exception as error:  # a damaged pickle can fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{path} is no whole weights file ({reason}); fetch or save it again."
+            f"{path} is not a complete weights file ({reason}); download or save it again."
         ) from error
 
 
@@ -90,7 +92,9 @@ def _separate(loaded: dict, path: Path) -> tuple[Tensors, Tensors]:
     )
     tensors = {_strip(name): value for name, value in _tensors(inner)}
     if not tensors:
-        raise InputError(f"{path} holds no tensors; its keys are {', '.join(map(str, loaded))}.")
+        raise InputError(
+            f"{path} holds no tensors (keys: {', '.join(map(str, loaded))}); save a state dict."
+        )
     head = next((loaded[key] for key in _HEAD_KEYS if isinstance(loaded.get(key), dict)), {})
     flat = {**tensors, **{f"head.{name}": value for name, value in _tensors(head)}}
     owners = {name: name.split(".")[0] in _HEAD_KEYS for name in flat}
@@ -119,37 +123,37 @@ def _linear(tensors: list[Tensor]) -> Tensors:
 
 
 def fit(tensors: Tensors, network: nn.Module, path: str | Path) -> Tensors:
-    """Order `tensors` as `network` has them, after comparing names and shapes one by one.
+    """Check names and shapes of `tensors` against `network`, and return them in its order.
 
-    The network's names may have a prefix that the file's lack.
+    The network's names may have a prefix that the file's names lack.
     """
     wanted = network.state_dict()
     tensors = _align(tensors, wanted)
     for name, value in wanted.items():
         if name not in tensors:
             raise InputError(
-                f"{path} does not fit backbone.architecture: it has no tensor {name}, which is "
-                f"{tuple(value.shape)} here; choose the architecture that it was trained with."
+                f"{path} does not fit backbone.architecture: the file lacks the tensor {name} "
+                f"of shape {tuple(value.shape)}; choose the architecture that it was trained with."
             )
         if tensors[name].shape != value.shape:
             raise InputError(
-                f"{path} does not fit backbone.architecture: its tensor {name} is "
-                f"{tuple(tensors[name].shape)}, here {tuple(value.shape)}; "
+                f"{path} does not fit backbone.architecture: its tensor {name} has shape "
+                f"{tuple(tensors[name].shape)}, the network's {tuple(value.shape)}; "
                 "give the settings that it was trained with."
             )
         if value.is_floating_point() and not tensors[name].isfinite().all():
             raise InputError(f"{path}: the tensor {name} holds NaN or infinity; use another file.")
     if surplus := sorted(set(tensors) - set(wanted)):
         raise InputError(
-            f"{path} does not fit backbone.architecture: its tensor {surplus[0]} of shape "
-            f"{tuple(tensors[surplus[0]].shape)} has no place here; choose the "
-            "architecture that it was trained with."
+            f"{path} does not fit backbone.architecture: the network has no tensor {surplus[0]} "
+            f"of shape {tuple(tensors[surplus[0]].shape)}; choose the architecture that the file "
+            "was trained with."
         )
     return {name: tensors[name].to(value.dtype) for name, value in wanted.items()}
 
 
 def _align(tensors: Tensors, wanted: Tensors) -> Tensors:
-    """Give the tensors the prefix, such as a Sequential's "0.", by which most of them fit."""
+    """Add the prefix, such as a Sequential's "0.", with which most of the tensors fit."""
     ends = {f".{name}": name for name in tensors}
     prefixes = {
         full.removesuffix(name)
@@ -171,7 +175,7 @@ def save(path: str | Path, backbone: Tensors, head: Tensors) -> None:
 
 
 def into(network: nn.Module, path: str | Path) -> None:
-    """Put the backbone's tensors of a canonical file into `network`."""
+    """Load the backbone's tensors of a canonical file into `network`."""
     tensors, _ = load(path)
     network.load_state_dict(fit(tensors, network, path))
 

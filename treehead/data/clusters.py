@@ -1,9 +1,9 @@
-"""A hierarchy that is learned: balanced clusters of the classes that a head confuses."""
+"""A learned hierarchy: balanced clusters of the classes that a head confuses."""
 
 import numpy as np
 from scipy.special import softmax
 
-# Confusion that counts as none: rarer ones aren't told from noise.
+# Confusions much rarer than this are noise.
 _NOISE = 1e-2
 
 
@@ -11,7 +11,7 @@ def confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Mean probability of each class for the images of each class, (classes, classes).
 
     Args:
-        logits: (n, classes), of a head on images that it may have been fitted to.
+        logits: (n, classes), of a head, possibly on its own train images.
         labels: (n,).
     """
     sums = np.zeros((logits.shape[1],) * 2)
@@ -21,9 +21,9 @@ def confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def similarity(confused: np.ndarray) -> np.ndarray:
-    """How much two classes want to share a parent, symmetric (classes, classes).
+    """Similarity of each pair of classes, symmetric (classes, classes), 0 on the diagonal.
 
-    The logarithm makes a rare confusion of many pairs weigh as much as a frequent one of few.
+    The logarithm gives many pairs with rare confusions as much weight as a few with frequent ones.
     """
     folded = np.log1p(confused / _NOISE)
     np.fill_diagonal(folded, 0)
@@ -31,21 +31,21 @@ def similarity(confused: np.ndarray) -> np.ndarray:
 
 
 def random(classes: int, groups: int, seed: int) -> np.ndarray:
-    """A cluster for each class, (classes,), at random; sizes differ by one at most."""
+    """A random cluster for each class, (classes,); sizes differ by at most one."""
     return np.random.default_rng(seed).permutation(np.arange(classes) % groups)
 
 
 def balanced(alike: np.ndarray, groups: int, seed: int, restarts: int = 30) -> np.ndarray:
-    """Clusters of equal size, as alike within as the best of some local searches finds.
+    """Clusters of equal size with the largest similarity inside that the local searches find.
 
-    Each search starts at random and swaps the pair of classes that gains most until none gains,
-    so that sizes stay as they are. On CIFAR-100 it parts classes better than balanced k-means of
-    their embeddings (docs/results.md).
+    Each search starts at random and swaps the pair of classes that gains most until no swap gains,
+    so that sizes do not change. On CIFAR-100 it is better than balanced k-means of the classes'
+    embeddings (docs/experiments.md).
 
     Args:
         alike: symmetric similarity (classes, classes), 0 on the diagonal.
         groups: number of clusters.
-        seed: seed of the starts.
+        seed: seed of the random starts.
         restarts: number of searches.
 
     Returns:
@@ -60,7 +60,7 @@ def balanced(alike: np.ndarray, groups: int, seed: int, restarts: int = 30) -> n
 
 
 def _improve(alike: np.ndarray, cluster: np.ndarray, groups: int) -> np.ndarray:
-    """Swap the best pair of classes of two clusters until no swap gains."""
+    """Swap the best pair of classes from different clusters until no swap gains."""
     classes = np.arange(len(alike))
     rounding = 1e-9 * np.abs(alike).max(initial=0)
     while True:

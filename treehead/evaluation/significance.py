@@ -1,11 +1,11 @@
-"""Whether a difference between two heads on the same images is more than chance."""
+"""Tests of whether a difference between two heads on the same images is more than chance."""
 
 import numpy as np
 from scipy.stats import binomtest, norm
 
 
 def mcnemar(right: np.ndarray, baseline: np.ndarray) -> float:
-    """Two-sided exact p of as many images that only one of two heads gets right (McNemar, 1947).
+    """Two-sided exact p of McNemar's test (1947) on the images that only one head gets right.
 
     Args:
         right, baseline: bool (n,), whether each head is right.
@@ -15,7 +15,7 @@ def mcnemar(right: np.ndarray, baseline: np.ndarray) -> float:
 
 
 def p_of_loss(right: np.ndarray, baseline: np.ndarray) -> float:
-    """McNemar's p where the head is worse than the baseline, 1 where it isn't."""
+    """McNemar's p if the head is worse than the baseline, otherwise 1."""
     return mcnemar(right, baseline) if right.sum() < baseline.sum() else 1.0
 
 
@@ -29,10 +29,10 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def noninferior(difference: np.ndarray, margin: float, confidence: float = 0.95) -> bool:
-    """Whether a mean difference is no less than -margin at the confidence, one-sided.
+    """Whether a mean difference is at least -margin, one-sided at this confidence.
 
     Args:
-        difference: for each image the mean over seeds of right minus the baseline's right, (n,).
+        difference: right minus the baseline's right, the mean over seeds for each image, (n,).
         margin: the largest loss of accuracy that does not matter, as a share.
     """
     error = difference.std(ddof=1) / np.sqrt(len(difference))

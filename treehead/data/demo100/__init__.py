@@ -1,1 +1,1 @@
-"""demo100, the data set that the pipeline draws: what its classes are and how they are drawn."""
+"""demo100, the data set that the pipeline draws: its classes and their figures."""
