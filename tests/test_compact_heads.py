@@ -11,7 +11,7 @@ from test_heads import blobs
 from torch.nn.functional import linear as dense
 from torch.utils.flop_counter import FlopCounterMode
 
-from treehead.artifacts import InputError, Tensors
+from treehead.artifacts import InputError, write_tensors
 from treehead.data.embeddings import Examples
 from treehead.heads import (
     fitting,
@@ -20,12 +20,12 @@ from treehead.heads import (
     nested,
     packing,
     pruning,
-    seeds,
     shift,
     sparse,
     tree,
 )
-from treehead.heads.linear import Linear
+from treehead.heads.head import Head
+from treehead.heads.layers import Linear
 
 DIM, CLASSES = 16, 6
 PARENT_OF = [0, 1, 0, 1, 2, 2]
@@ -69,16 +69,18 @@ def data(n: int) -> tuple[np.ndarray, np.ndarray]:
     return features[-n:], labels[-n:]
 
 
+def fit_one(module: str, train: Examples, own: dict[str, Any], seed: int = 0) -> Head:
+    """A head of one seed."""
+    return fitting.fit(module, train, settings=own, seeds=[seed], what=module)[seed]
+
+
 @pytest.fixture(scope="module")
-def fitted() -> dict[str, Tensors]:
+def fitted() -> dict[str, Head]:
     """Each head, fitted to images that no test looks at."""
     features, labels = data(1500)
     train = Examples(features[:900], labels[:900], CLASSES)
     return {
-        name: seeds.of_seed(
-            fitting.fit(module, train, own | ({"training": LOOP}), [3], None, name),
-            3,
-        )
+        name: fit_one(module, train, own | {"training": LOOP}, seed=3)
         for name, (module, own) in HEADS.items()
     }
 
@@ -141,12 +143,13 @@ def test_a_seed_decides_a_head_to_the_bit(name: str):
     train = Examples(features, labels, CLASSES)
     module, own = HEADS[name]
     own = own | {"training": LOOP | {"epochs": 2}}
-    both = fitting.fit(module, train, own, [3, 4], None, name)
+    both = fitting.fit(module, train, settings=own, seeds=[3, 4], what=name)
     torch.manual_seed(99)
-    again = fitting.fit(module, train, own, [3], None, name)
-    assert all(both[key].tobytes() == array.tobytes() for key, array in again.items())
-    one, other = (seeds.of_seed(both, seed) for seed in (3, 4))
-    assert any(one[key].tobytes() != other[key].tobytes() for key in one)
+    again = fit_one(module, train, own, seed=3)
+    one, other = both[3], both[4]
+    assert all(one[key].tobytes() == array.tobytes() for key, array in again.arrays.items())
+    assert one.settings == again.settings
+    assert any(one[key].tobytes() != other[key].tobytes() for key in one.arrays)
 
 
 def counted(*layers: tuple[np.ndarray, int]) -> float:
@@ -175,12 +178,12 @@ def test_macs_of_a_head_are_those_that_torch_counts(fitted):
 @pytest.mark.parametrize(("rank", "macs"), [(10, 4_440), (77, 34_188), (90, 39_960)])
 def test_low_rank_costs_rank_times_444(rank: int, macs: int):
     """So that it is cheaper than the full head's 34,400 up to rank 77 only."""
-    head = {
+    arrays = {
         "down": np.zeros((rank, 344)),
         "up": np.zeros((100, rank)),
         "bias": np.zeros(100),
-        "relu": np.array([False]),
     }
+    head = Head(arrays, {"relu": False})
     assert lowrank.cost(head, np.zeros((1, 344))).macs.tolist() == [macs]
 
 
@@ -188,9 +191,7 @@ def test_low_rank_is_no_worse_than_its_best_linear_map(fitted):
     """At full rank it is the full head; the study's dropout in the bottleneck lost 1.5 points."""
     features, labels = data(600)
     train = Examples(*(part[:900] for part in data(1500)), CLASSES)
-    head = seeds.of_seed(
-        fitting.fit("lowrank", train, {"training": LOOP, "rank": CLASSES}, [0], None, ""), 0
-    )
+    head = fit_one("lowrank", train, {"training": LOOP, "rank": CLASSES})
     full = right(fitting.predict("linear", fitted["linear"], features), labels)
     assert right(fitting.predict("lowrank", head, features), labels) > full - 0.02
 
@@ -211,7 +212,7 @@ def test_principal_components_are_not_trained():
 @pytest.mark.parametrize("name", ["nonnegative", "nonnegative-8"])
 def test_nonnegative_weights_are_alive(fitted, name: str):
     """Half of the study's were zero from the start and never moved."""
-    for key, weight in fitted[name].items():
+    for key, weight in fitted[name].arrays.items():
         if key.startswith("weight"):
             assert weight.min() >= 0
             assert (weight > 0).mean() > 0.99
@@ -286,9 +287,10 @@ def test_each_class_keeps_its_number_of_weights(fitted, name: str, kept: int):
     assert fitting.cost("sparse", head, data(1)[0]).macs.tolist() == [kept * CLASSES]
 
 
-def one_by_one(head: Tensors, image: np.ndarray) -> tuple[int, int]:
+def one_by_one(head: Head, image: np.ndarray) -> tuple[int, int]:
     """What a nested head says of an image, and its MACs, class by class and weight by weight."""
-    screens, classes = len(head["margins"]), len(head["mask"])
+    margins, classes = head.settings["margins"], len(head["mask"])
+    screens = len(margins)
     bias = head["bias"].reshape(screens + 1, classes)
     places = [np.flatnonzero(row) for row in head["screen_mask"]]
     alive, macs, scores = list(range(classes)), 0, dict.fromkeys(range(classes), 0.0)
@@ -302,7 +304,7 @@ def one_by_one(head: Tensors, image: np.ndarray) -> tuple[int, int]:
                     macs += 1
         full = {c: scores[c] + float(bias[screen, c]) for c in alive}
         best = max(full.values())
-        alive = [c for c in alive if full[c] >= best - head["margins"][screen]]
+        alive = [c for c in alive if full[c] >= best - margins[screen]]
         if len(alive) == 1:
             return alive[0], macs
     decided = {}
@@ -315,7 +317,7 @@ def one_by_one(head: Tensors, image: np.ndarray) -> tuple[int, int]:
 
 def test_a_nested_head_does_what_it_counts(fitted):
     features, _ = data(200)
-    head, read = fitting.read(fitted["nested"], features)
+    head, read = fitting.as_fitted(fitted["nested"], features)
     expected = [one_by_one(head, image) for image in read.astype(np.float64)]
     assert nested.predict(head, read).argmax(1).tolist() == [label for label, _ in expected]
     assert nested.cost(head, read).macs.tolist() == [macs for _, macs in expected]
@@ -324,14 +326,13 @@ def test_a_nested_head_does_what_it_counts(fitted):
 
 def test_margins_say_how_much_of_a_nested_head_is_used(fitted):
     features, _ = data(200)
-    head, read = fitting.read(fitted["nested"], features)
-    wide = head | {"margins": np.full(2, np.inf, np.float32)}
-    decision = sparse.predict(
-        {"values": head["values"], "mask": head["mask"], "bias": head["bias"][-CLASSES:]}, read
-    )
+    head, read = fitting.as_fitted(fitted["nested"], features)
+    wide = Head(head.arrays, {"margins": [np.inf, np.inf]})
+    last = {"values": head["values"], "mask": head["mask"], "bias": head["bias"][-CLASSES:]}
+    decision = sparse.predict(Head(last), read)
     np.testing.assert_array_equal(nested.predict(wide, read), decision)
     assert set(nested.cost(wide, read).macs) == {CLASSES * (8 + 12)}
-    narrow = head | {"margins": np.zeros(2, np.float32)}
+    narrow = Head(head.arrays, {"margins": [0.0, 0.0]})
     assert set(nested.cost(narrow, read).macs) == {CLASSES * 4}
 
 
@@ -345,7 +346,7 @@ def test_screens_and_margins_must_be_as_many():
 @pytest.mark.parametrize("name", ["shortlist", "shortlist-margin"])
 def test_a_shortlist_is_the_full_head_on_its_candidates(fitted, name: str):
     features, _ = data(200)
-    head, read = fitting.read(fitted[name], features)
+    head, read = fitting.as_fitted(fitted[name], features)
     logits = fitting.predict("shortlist", fitted[name], features)
     exact = Linear(head["weight"], head["bias"]).logits(read)
     preview = read @ head["preview_down"].T @ head["preview_up"].T + head["preview_bias"]
@@ -354,7 +355,7 @@ def test_a_shortlist_is_the_full_head_on_its_candidates(fitted, name: str):
         if name == "shortlist":
             listed = sorted(np.argsort(-seen)[:3].tolist())
         else:
-            listed = [c for c in range(CLASSES) if seen[c] >= seen.max() - head["margin"][0]]
+            listed = [c for c in range(CLASSES) if seen[c] >= seen.max() - head.settings["margin"]]
         assert np.flatnonzero(np.isfinite(row)).tolist() == listed
         np.testing.assert_array_equal(row[listed], full[listed])
         macs.append(3 * (DIM + CLASSES) + (len(listed) * DIM if len(listed) > 1 else 0))
@@ -365,10 +366,10 @@ def test_a_shortlist_is_the_full_head_on_its_candidates(fitted, name: str):
 def test_a_child_is_never_asked_about_another_parents_classes(fitted, name: str):
     features, _ = data(200)
     module = HEADS[name][0]
-    head, read = fitting.read(fitted[name], features)
+    head, read = fitting.as_fitted(fitted[name], features)
     built = tree.assembled(head) if module == "tree" else shift._tree(head)
     routing = read if module == "tree" else shift._standardized(head, read)
-    routed = built.route(routing, built.k)
+    routed = built.route(routing, head.settings.get("k", 1))
     logits = fitting.predict(module, fitted[name], features)
     for row, parents in zip(logits, routed, strict=True):
         asked = [c for c in range(CLASSES) if built.parent_of[c] in parents]
@@ -388,14 +389,14 @@ def test_a_tree_of_any_sizes_costs_its_parent_and_the_children_it_asks(sizes, k,
         )
         for rows in (len(sizes), len(parent_of))
     )
-    head = {
+    arrays = {
         "parent_weight": parent.weight,
         "parent_bias": parent.bias,
         "child_weight": child.weight,
         "child_bias": child.bias,
         "parent_of": parent_of.astype(np.uint16),
-        "k": np.array([k], np.uint16),
     }
+    head = Head(arrays, {"k": k, "reads": "features"})
     features = rng.normal(size=(7, DIM)).astype(np.float32)
     logits, cost = tree.predict(head, features), tree.cost(head, features)
     for image, row, macs in zip(features, logits, cost.macs, strict=True):
@@ -434,7 +435,7 @@ def test_a_random_tree_is_worse_than_a_learned_one():
 def test_a_shift_multiplies_the_features_and_uses_one_layer_twice(fitted):
     """By hand: the layer on the features, and on the features times the parent's vector."""
     features, _ = data(50)
-    head, read = fitting.read(fitted["shift"], features)
+    head, read = fitting.as_fitted(fitted["shift"], features)
     members = [np.flatnonzero(head["parent_of"] == parent) for parent in range(3)]
     predicted = fitting.predict("shift", fitted["shift"], features).argmax(1)
     for image, label in zip(read, predicted, strict=True):
@@ -458,10 +459,7 @@ def test_a_shift_by_a_power_of_two_changes_no_prediction(fitted):
     """All heads read features near deviation 1, so a backbone's scale does not matter."""
     features, labels = data(900)
     own = {"training": LOOP | {"epochs": 2}}
-    heads = [
-        seeds.of_seed(fitting.fit("linear", Examples(x, labels, CLASSES), own, [0], None, ""), 0)
-        for x in (features, 8 * features)
-    ]
+    heads = [fit_one("linear", Examples(x, labels, CLASSES), own) for x in (features, 8 * features)]
     one, other = (
         fitting.predict("linear", h, x)
         for h, x in zip(heads, (features, 8 * features), strict=True)
@@ -481,7 +479,7 @@ def test_a_feature_that_never_varied_has_no_say_in_any_head():
     train = Examples(features, labels, CLASSES)
     for name, (module, own) in HEADS.items():
         short = own | {"training": LOOP | {"epochs": 3}}
-        head = seeds.of_seed(fitting.fit(module, train, short, [0], None, name), 0)
+        head = fit_one(module, train, short)
         before = fitting.predict(module, head, features)
         after = fitting.predict(module, head, awake)
         assert (before.argmax(1) == after.argmax(1)).mean() > 0.97, name
@@ -492,15 +490,70 @@ def test_a_student_is_drawn_to_its_teacher():
     features, labels = data(900)
     wrong = (labels + 1) % CLASSES
     own = {"training": LOOP}
-    teacher = fitting.fit("linear", Examples(features, wrong, CLASSES), own, [0, 1], None, "")
+    seeds = [0, 1]
+    teacher = fitting.fit(
+        "linear", Examples(features, wrong, CLASSES), settings=own, seeds=seeds, what="teacher"
+    )
     student = fitting.fit(
         "sparse",
         Examples(features, labels, CLASSES),
-        own | {"kept": DIM},
-        [0, 1],
-        ("linear", teacher),
-        "",
+        settings=own | {"kept": DIM},
+        seeds=seeds,
+        what="student",
+        teacher=("linear", teacher),
     )
-    for seed in (0, 1):
-        logits = fitting.predict("sparse", seeds.of_seed(student, seed), features)
+    for seed in seeds:
+        logits = fitting.predict("sparse", student[seed], features)
         assert right(logits, wrong) > 0.85
+
+
+def test_a_tree_that_reads_parent_logits_has_as_many_parents_as_features():
+    """Shapes alone can't tell such a tree from one whose children read the features."""
+    features, labels = blobs(8, 900, dim=4)
+    parent_of = np.array([0, 1, 2, 3, 0, 1, 2, 3])
+    train = Examples(features, labels, 8)
+    own = {"parent_of": parent_of, "training": LOOP, "seed": 0, "k": 4}
+    for reads in ("features", "parent_logits"):
+        head = tree.fit(train, reads=reads, **own)
+        parent = Linear(head["parent_weight"], head["parent_bias"]).logits(features)
+        read = features if reads == "features" else np.maximum(parent, 0)
+        expected = read @ head["child_weight"].T + head["child_bias"]
+        for known in (head, packing.unpack(packing.pack(head, 32))):
+            np.testing.assert_allclose(tree.predict(known, features), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("basis", ["trained", "pca"])
+def test_features_that_hardly_vary_have_components_and_discriminants(basis: str):
+    """LAPACK's float32 eigendecomposition of such a covariance does not converge."""
+    rng = np.random.default_rng(0)
+    features = np.zeros((1000, 512), np.float32)
+    alive = rng.choice(512, 51, replace=False)
+    labels = rng.integers(0, CLASSES, 1000)
+    features[:, alive] = np.maximum(rng.normal(size=(1000, 51)) + 0.5 * labels[:, None], 0)
+    train = Examples(features, labels, CLASSES)
+    own = {"training": LOOP | {"epochs": 3}, "rank": 60, "basis": basis}
+    logits = fitting.predict("lowrank", fit_one("lowrank", train, own), features)
+    assert np.isfinite(logits).all()
+    assert right(logits, labels) > 0.3
+
+
+def test_settings_are_stored_beside_the_arrays_and_are_no_parameters(fitted, tmp_path):
+    kinds = {"tree-logits": {"k": 2, "reads": "parent_logits"}, "nested": {"margins": [3.0, 2.0]}}
+    kinds |= {"lowrank-relu": {"relu": True}, "shortlist": {"k": 3}, "linear": {}}
+    kinds |= {"shortlist-margin": {"margin": 2.0}}
+    for name, expected in kinds.items():
+        fitting.save(tmp_path / name, {3: fitted[name], 4: fitted[name]})
+        loaded = fitting.load(tmp_path / name)
+        assert list(loaded) == [3, 4]
+        assert loaded[4].settings == fitted[name].settings == expected
+        for key, array in fitted[name].arrays.items():
+            np.testing.assert_array_equal(loaded[4][key], array)
+        numbers = sum(a.size for a in fitted[name].arrays.values() if a.dtype.kind in "fi")
+        assert packing.parameters(fitted[name]) == numbers
+
+
+def test_a_head_of_an_older_version_is_named(tmp_path, fitted):
+    arrays = {f"0/{name}": array for name, array in fitted["linear"].arrays.items()}
+    write_tensors(tmp_path / "head.safetensors", arrays)
+    with pytest.raises(InputError, match=r"head\.safetensors was written by an older version"):
+        fitting.load(tmp_path / "head.safetensors")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from treehead.data.embeddings import Embeddings
 from treehead.evaluation import comparison, heads, significance
 from treehead.heads import packing
+from treehead.heads.head import Head
 
 N, SEEDS = 60, (0, 7)
 # Share of right answers of each head, by precision.
@@ -129,7 +130,8 @@ def test_a_row_says_what_the_evaluation_measured(tmp_path):
     test = Embeddings(rng.normal(size=(1, N, 4)).astype(np.float32), fine)
     for seed in SEEDS:
         weight = rng.normal(size=(3, 4)).astype(np.float32)
-        head = {"weight": weight, "bias": weight[:, 0], "exponent": np.zeros(4, np.int8)}
+        arrays = {"weight": weight, "bias": weight[:, 0], "exponent": np.zeros(4, np.int8)}
+        head = Head(arrays)
         files["float32", seed] = str(tmp_path / f"float32-{seed}.bin")
         packing.write(files["float32", seed], head, 32)
     measured, answers = heads.evaluate("linear", files, np.zeros(3, int), test, test)

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from treehead.artifacts import InputError
 from treehead.data.embeddings import Examples
 from treehead.heads import linear, loop
+from treehead.heads.layers import Linear
 from treehead.hierarchy import children, parent
 
 SCHEDULE = {
@@ -153,13 +154,13 @@ def test_inputs_with_nan_end_in_an_error_and_no_head():
         children.fit(x, labels, 3, 0.01)
 
 
-def full(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> linear.Linear:
+def full(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Linear:
     """The full head, fitted to labels."""
     examples = Examples(features, labels, classes)
-    return linear.Linear(**linear.fit(examples, training=SCHEDULE, seed=seed))
+    return Linear(**linear.fit(examples, training=SCHEDULE, seed=seed).arrays)
 
 
-def right(head: linear.Linear, features: np.ndarray, labels: np.ndarray) -> float:
+def right(head: Linear, features: np.ndarray, labels: np.ndarray) -> float:
     return float((head.logits(features).argmax(1) == labels).mean())
 
 
@@ -168,14 +169,14 @@ def test_the_linear_head_learns_what_softmax_regression_learns():
     train, test = slice(0, 600), slice(600, None)
     head = full(features[train], labels[train], 6, 0)
     expected = scikit(features[train], labels[train], 1e3)
-    reference = right(linear.Linear(**expected), features[test], labels[test])
+    reference = right(Linear(**expected), features[test], labels[test])
     assert reference > 0.8
     assert right(head, features[test], labels[test]) > reference - 0.03
 
 
 def test_logits_of_a_head_are_those_of_a_dense_layer_on_raw_features():
     rng = np.random.default_rng(0)
-    head = linear.Linear(rng.normal(size=(4, 8)), rng.normal(size=4))
+    head = Linear(rng.normal(size=(4, 8)), rng.normal(size=4))
     features = rng.normal(size=(5, 8))
     for row, logits in zip(features, head.logits(features), strict=True):
         expected = [sum(head.weight[c] * row) + head.bias[c] for c in range(4)]
@@ -183,7 +184,7 @@ def test_logits_of_a_head_are_those_of_a_dense_layer_on_raw_features():
 
 
 def test_macs_of_a_linear_head_are_those_that_torch_counts():
-    head = linear.Linear(np.zeros((100, 344), np.float32), np.zeros(100, np.float32))
+    head = Linear(np.zeros((100, 344), np.float32), np.zeros(100, np.float32))
     with FlopCounterMode(display=False) as counter:
         torch.nn.functional.linear(torch.zeros(1, 344), *map(torch.from_numpy, head))
     assert head.macs() == counter.get_total_flops() / 2 == 34_400
@@ -195,7 +196,7 @@ def test_folding_makes_a_layer_on_standardised_features_one_on_raw_features():
     np.testing.assert_allclose(inputs.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(inputs.std(0), 1, atol=1e-3)
     layer = torch.nn.Linear(8, 4)
-    raw = linear.Linear(*loop.folded(layer.weight, layer.bias, mean, std)).logits(features)
+    raw = Linear(*loop.folded(layer.weight, layer.bias, mean, std)).logits(features)
     np.testing.assert_allclose(raw, layer(inputs).detach(), atol=1e-3)
 
 
@@ -204,19 +205,19 @@ def test_a_feature_that_never_varied_has_no_say_in_a_trained_head(objective: str
     """A dead channel may well be alive on a test image."""
     features, fine = blobs(6, 120)
     features[:, 3] = 0.5
-    own = {**SCHEDULE, "objective": objective, "child_weight": 1.0}
-    head = parent.fit(features, fine, PARENT_OF, own, 0)
+    train = Examples(features, fine, 6)
+    head = parent.fit(train, parent_of=PARENT_OF, training=SCHEDULE, seed=0, objective=objective)
     awake = features.copy()
     awake[:, 3] = 1.5
     np.testing.assert_allclose(head.logits(awake), head.logits(features), atol=0.1)
 
 
-def fitted(kind: str, seed: int) -> linear.Linear:
+def fitted(kind: str, seed: int) -> Linear:
     features, fine = blobs(6, 90)
     if kind == "linear":
         return full(features, fine, 6, seed)
-    own = {**SCHEDULE, "epochs": 2, "child_weight": 1.5}
-    return parent.fit(features, fine, PARENT_OF, {**own, "objective": kind}, seed)
+    own = {"training": SCHEDULE | {"epochs": 2}, "objective": kind, "child_weight": 1.5}
+    return parent.fit(Examples(features, fine, 6), parent_of=PARENT_OF, seed=seed, **own)
 
 
 @pytest.mark.parametrize("kind", ["linear", "parent", "joint"])
@@ -232,8 +233,8 @@ def test_a_seed_decides_a_head_to_the_bit(kind: str):
 @pytest.mark.parametrize("objective", ["parent", "joint"])
 def test_the_parent_layer_tells_the_parents_apart(objective: str):
     features, fine = blobs(6, 600)
-    own = {**SCHEDULE, "objective": objective, "child_weight": 1.0}
-    head = parent.fit(features, fine, PARENT_OF, own, 0)
+    train = Examples(features, fine, 6)
+    head = parent.fit(train, parent_of=PARENT_OF, training=SCHEDULE, seed=0, objective=objective)
     assert head.weight.shape == (3, 8)
     assert right(head, features, PARENT_OF[fine]) > 0.75
 
@@ -247,10 +248,10 @@ def test_a_parent_trained_jointly_keeps_what_its_children_need():
     parent_of = np.array([0, 0, 1, 1])
     shares = {}
     for kind in ("parent", "joint"):
-        own = {**SCHEDULE, "objective": kind, "child_weight": 5.0}
-        head = parent.fit(features, fine, parent_of, own, 0)
-        x = children.inputs(features, head._asdict())[fine < 2]
-        child = linear.Linear(**children.fit(x, fine[fine < 2], 2, 1e-4))
+        own = {"training": SCHEDULE, "seed": 0, "objective": kind, "child_weight": 5.0}
+        head = parent.fit(Examples(features, fine, 4), parent_of=parent_of, **own)
+        x = children.inputs(features, head)[fine < 2]
+        child = Linear(**children.fit(x, fine[fine < 2], 2, 1e-4))
         shares[kind] = right(child, x, fine[fine < 2])
     assert shares["joint"] > shares["parent"] + 0.15
 
@@ -258,9 +259,10 @@ def test_a_parent_trained_jointly_keeps_what_its_children_need():
 def test_the_joint_loss_is_parent_plus_weight_times_fine(monkeypatch: pytest.MonkeyPatch):
     """Softmax once: the cross-entropies are those of the raw logits."""
     seen = {}
-    monkeypatch.setattr(loop, "train", lambda model, loss, *_: seen.update(model=model, loss=loss))
+    monkeypatch.setattr(loop, "train", lambda model, loss, **_: seen.update(model=model, loss=loss))
     features, fine = blobs(6, 40)
-    parent.fit(features, fine, PARENT_OF, {"objective": "joint", "child_weight": 2.5}, 0)
+    own = {"training": SCHEDULE, "seed": 0, "objective": "joint", "child_weight": 2.5}
+    parent.fit(Examples(features, fine, 6), parent_of=PARENT_OF, **own)
     upper, lower = (
         {"weight": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
         for layer in seen["model"]
@@ -284,7 +286,7 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own():
 
     layer = torch.nn.Linear(1, 1)
     own = {**SCHEDULE, "epochs": 3, "learning_rate": 1e-3}
-    loop.train(layer, loss, 70, own, 0, "head")
+    loop.train(layer, loss, n=70, training=own, seed=0, what="head")
     assert [len(batch) for batch in seen] == [32, 32, 6] * 3
     orders = [list(chain(*seen[3 * epoch : 3 * epoch + 3])) for epoch in range(3)]
     assert all(sorted(order) == list(range(70)) for order in orders)
@@ -300,7 +302,7 @@ def test_a_loss_of_nan_names_the_epoch_and_the_step():
         return value * (float("nan") if len(calls) == 5 else 1)
 
     with pytest.raises(InputError, match="of the parent layer became nan in epoch 2, step 2"):
-        loop.train(layer, loss, 70, SCHEDULE, 0, "parent layer")
+        loop.train(layer, loss, n=70, training=SCHEDULE, seed=0, what="parent layer")
 
 
 def test_a_loss_is_the_cross_entropy_of_logits():
@@ -309,14 +311,14 @@ def test_a_loss_is_the_cross_entropy_of_logits():
     labels, logits = rng.integers(0, 6, 20), torch.from_numpy(rng.normal(size=(20, 6)))
     rows = torch.arange(20)
     expected = -torch.log_softmax(logits, 1)[rows, torch.from_numpy(labels)].mean()
-    assert loop.toward(labels, None, 2)(logits, rows).item() == pytest.approx(expected.item())
+    assert loop.toward(labels, None, {})(logits, rows).item() == pytest.approx(expected.item())
     sure = (100 * np.eye(6)[labels]).astype(np.float64)
-    taught = loop.toward(labels, sure, 1)(logits, rows).item()
+    taught = loop.toward(labels, sure, {"temperature": 1})(logits, rows).item()
     assert taught == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_a_teacher_is_matched_when_its_logits_are():
     teacher = np.random.default_rng(0).normal(size=(20, 6))
-    loss = loop.toward(np.zeros(20, np.int64), teacher, 2)
+    loss = loop.toward(np.zeros(20, np.int64), teacher, {"temperature": 2})
     assert loss(torch.from_numpy(teacher), torch.arange(20)).item() == pytest.approx(0, abs=1e-6)
     assert loss(torch.from_numpy(-teacher), torch.arange(20)).item() > 0.1

@@ -17,15 +17,31 @@ from treehead.data.embeddings import read as read_embeddings
 from treehead.data.embeddings import write as write_embeddings
 from treehead.data.taxonomy import Taxonomy
 from treehead.evaluation import trees
-from treehead.heads import costs
-from treehead.heads.linear import Linear
+from treehead.heads.layers import Linear, Tree
 from treehead.hierarchy import children, reduction
-from treehead.hierarchy.tree import Hierarchy
+from treehead.hierarchy.tree import assemble
 
 DIM = 6
 
 
-def random_tree(sizes: list[int], child_input: str, seed: int) -> Hierarchy:
+class Parts(NamedTuple):
+    """What a tree is put together from."""
+
+    taxonomy: Taxonomy
+    parent: Linear
+    child: list[Linear]
+    reads: str
+
+    @property
+    def tree(self) -> Tree:
+        return assemble(self.taxonomy, self.parent, self.child, self.reads)
+
+    def evaluate(self, flat: Linear, images: Embeddings, top_k: list[int]) -> tuple:
+        names = self.taxonomy.parent_names
+        return trees.evaluate(self.tree, flat, images, parent_names=names, top_k=top_k)
+
+
+def random_parts(sizes: list[int], reads: str, seed: int) -> Parts:
     """Random layers over parents of these sizes, classes in random order."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(sum(sizes)).tolist()
@@ -40,17 +56,17 @@ def random_tree(sizes: list[int], child_input: str, seed: int) -> Hierarchy:
         weight, bias = rng.normal(size=(outputs, inputs)), rng.normal(size=outputs)
         return Linear(weight.astype(np.float32), bias.astype(np.float32))
 
-    inputs = DIM if child_input == "features" else len(sizes)
+    inputs = DIM if reads == "features" else len(sizes)
     parent = layer(len(sizes), DIM)
-    return Hierarchy(taxonomy, parent, [layer(size, inputs) for size in sizes], child_input)
+    return Parts(taxonomy, parent, [layer(size, inputs) for size in sizes], reads)
 
 
 def random_features(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, n]).normal(size=(n, DIM)).astype(np.float32)
 
 
-some_trees = st.builds(
-    random_tree,
+some_parts = st.builds(
+    random_parts,
     st.lists(st.integers(1, 5), min_size=1, max_size=7),
     st.sampled_from(["features", "parent_logits"]),
     st.integers(0, 2**32 - 1),
@@ -77,86 +93,88 @@ class Slow(NamedTuple):
     classes: dict[int, float]
 
 
-def slow(tree: Hierarchy, image: np.ndarray) -> Slow:
+def slow(parts: Parts, image: np.ndarray) -> Slow:
     x = [float(value) for value in image]
-    logits = slow_layer(tree.parent, x)
-    read = x if tree.child_input == "features" else [max(logit, 0.0) for logit in logits]
+    logits = slow_layer(parts.parent, x)
+    read = x if parts.reads == "features" else [max(logit, 0.0) for logit in logits]
     classes = {}
     for parent, of_parent in enumerate(slow_log_softmax(logits)):
-        answers = slow_log_softmax(slow_layer(tree.child[parent], read))
-        for fine, answer in zip(tree.taxonomy.classes[parent], answers, strict=True):
+        answers = slow_log_softmax(slow_layer(parts.child[parent], read))
+        for fine, answer in zip(parts.taxonomy.classes[parent], answers, strict=True):
             classes[fine] = of_parent + answer
     return Slow(logits, classes)
 
 
 @settings(deadline=None)
-@given(some_trees, some_features, st.integers(1, 8))
-def test_images_go_to_their_likeliest_parents_in_order(tree, features, k: int):
-    routed = tree.route(features, k)
-    assert routed.shape == (len(features), min(k, len(tree.child)))
+@given(some_parts, some_features, st.integers(1, 8))
+def test_images_go_to_their_likeliest_parents_in_order(parts, features, k: int):
+    routed = parts.tree.route(features, k)
+    assert routed.shape == (len(features), min(k, len(parts.child)))
     for image, parents in zip(features, routed, strict=True):
-        logits = slow(tree, image).parents
+        logits = slow(parts, image).parents
         assert len(set(parents)) == len(parents)
         best = sorted(logits, reverse=True)[:k]
         assert [logits[parent] for parent in parents] == pytest.approx(best, abs=1e-4)
 
 
 @settings(deadline=None)
-@given(some_trees, some_features, st.integers(1, 8))
-def test_the_prediction_is_the_likeliest_class_of_the_routed_parents(tree, features, k: int):
-    routed = tree.route(features, k)
+@given(some_parts, some_features, st.integers(1, 8))
+def test_the_prediction_is_the_likeliest_class_of_the_routed_parents(parts, features, k: int):
+    routed = parts.tree.route(features, k)
     for image, parents, predicted in zip(
-        features, routed, tree.predict(features, routed), strict=True
+        features, routed, parts.tree.predict(features, routed), strict=True
     ):
-        scores = slow(tree, image).classes
-        asked = {fine for parent in parents for fine in tree.taxonomy.classes[parent]}
+        scores = slow(parts, image).classes
+        asked = {fine for parent in parents for fine in parts.taxonomy.classes[parent]}
         assert predicted in asked, "a child was asked about another parent's classes"
         assert scores[predicted] == pytest.approx(max(scores[fine] for fine in asked), abs=1e-4)
 
 
 @settings(deadline=None, derandomize=True)
-@given(some_trees, some_features)
-def test_with_one_parent_the_child_alone_decides(tree, features):
+@given(some_parts, some_features)
+def test_with_one_parent_the_child_alone_decides(parts, features):
     """The study's evaluation: argmax parent, then argmax of that parent's child."""
     for image, predicted in zip(
-        features, tree.predict(features, tree.route(features, 1)), strict=True
+        features, parts.tree.predict(features, parts.tree.route(features, 1)), strict=True
     ):
-        scores = slow(tree, image)
+        scores = slow(parts, image)
         parent = int(np.argmax(scores.parents))
-        members = tree.taxonomy.classes[parent]
+        members = parts.taxonomy.classes[parent]
         best = max(scores.classes[fine] for fine in members)
         assert predicted in members
         assert scores.classes[predicted] == pytest.approx(best, abs=1e-4)
 
 
 @settings(deadline=None)
-@given(some_trees, some_features)
-def test_with_all_parents_it_is_the_likeliest_class_of_all(tree, features):
-    predictions = tree.predict(features, tree.route(features, len(tree.child)))
+@given(some_parts, some_features)
+def test_with_all_parents_it_is_the_likeliest_class_of_all(parts, features):
+    predictions = parts.tree.predict(features, parts.tree.route(features, len(parts.child)))
     for image, predicted in zip(features, predictions, strict=True):
-        scores = slow(tree, image).classes
-        assert sorted(scores) == list(range(len(tree.taxonomy.fine_names)))
+        scores = slow(parts, image).classes
+        assert sorted(scores) == list(range(len(parts.taxonomy.fine_names)))
         assert scores[predicted] == pytest.approx(max(scores.values()), abs=1e-4)
         assert math.fsum(map(math.exp, scores.values())) == pytest.approx(1)
 
 
 @settings(deadline=None)
-@given(some_trees, some_features)
-def test_class_probabilities_of_each_parent_sum_to_one(tree, features):
-    scores = tree.child_log_probabilities(features)
-    for members in tree.taxonomy.classes:
-        np.testing.assert_allclose(np.exp(scores[:, list(members)]).sum(1), 1, rtol=1e-4)
+@given(some_parts, some_features)
+def test_class_probabilities_of_each_parent_sum_to_that_of_the_parent(parts, features):
+    tree = parts.tree
+    scores = tree.scores(features, tree.route(features, len(parts.child)))
+    of_parents = torch.from_numpy(parts.parent.logits(features)).softmax(1).numpy()
+    for members, share in zip(parts.taxonomy.classes, of_parents.T, strict=True):
+        np.testing.assert_allclose(np.exp(scores[:, list(members)]).sum(1), share, rtol=1e-4)
 
 
 def test_an_only_child_is_right_whenever_its_parent_is():
-    tree = random_tree([1, 1, 1], "parent_logits", 0)
+    parts = random_parts([1, 1, 1], "parent_logits", 0)
     features = random_features(20, 0)
-    routed = tree.route(features, 1)
-    predicted = tree.predict(features, routed)
-    np.testing.assert_array_equal(tree.taxonomy.parent_of()[predicted], routed[:, 0])
+    routed = parts.tree.route(features, 1)
+    predicted = parts.tree.predict(features, routed)
+    np.testing.assert_array_equal(parts.taxonomy.parent_of()[predicted], routed[:, 0])
 
 
-def perfect_tree() -> tuple[Hierarchy, Embeddings]:
+def perfect_parts() -> tuple[Parts, Embeddings]:
     """Twenty parents of five, and one image of each class that says its parent and its place.
 
     Each child reads the place by a permutation of its own, so that no child does another's work.
@@ -175,41 +193,41 @@ def perfect_tree() -> tuple[Hierarchy, Embeddings]:
         weight = np.hstack([np.zeros((5, 20)), 10 * code]).astype(np.float32)
         child.append(Linear(weight, np.zeros(5, np.float32)))
     parent = Linear(np.eye(20, 25, dtype=np.float32) * 10, np.zeros(20, np.float32))
-    tree = Hierarchy(Taxonomy(members, *names), parent, child, "features")
-    return tree, Embeddings(features[None], np.arange(100))
+    parts = Parts(Taxonomy(members, *names), parent, child, "features")
+    return parts, Embeddings(features[None], np.arange(100))
 
 
 def test_every_parent_is_wired_to_its_own_child():
     """The study's parent 10 was wired to child 1: recall of its five classes 10 %."""
-    tree, images = perfect_tree()
-    predicted = tree.predict(images.features[0], tree.route(images.features[0], 1))
+    parts, images = perfect_parts()
+    predicted = parts.tree.predict(images.features[0], parts.tree.route(images.features[0], 1))
     np.testing.assert_array_equal(predicted, np.arange(100))
 
 
 def test_a_child_wired_to_another_parent_shows_in_that_parents_row():
-    tree, images = perfect_tree()
-    wrong = tree._replace(child=[tree.child[1 if p == 10 else p] for p in range(20)])
-    report, _ = trees.evaluate(wrong, tree.parent, images, [])
+    parts, images = perfect_parts()
+    wrong = parts._replace(child=[parts.child[1 if p == 10 else p] for p in range(20)])
+    report, _ = wrong.evaluate(parts.parent, images, [])
     accuracies = [row["child_accuracy"] for row in report["per_parent"]]
     assert accuracies[10] < 1
     assert accuracies[:10] + accuracies[11:] == [1] * 19
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)
-@given(some_trees, st.integers(1, 30), st.integers(0, 2**32 - 1))
-def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: int):
+@given(some_parts, st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_the_report_is_what_counting_image_by_image_gives(parts, n: int, seed: int):
     features, rng = random_features(n, seed), np.random.default_rng(seed)
-    parent_of, classes = tree.taxonomy.parent_of(), len(tree.taxonomy.fine_names)
+    parent_of, classes = parts.taxonomy.parent_of(), len(parts.taxonomy.fine_names)
     fine = rng.integers(0, classes, n)
     flat = Linear(rng.normal(size=(classes, DIM)), rng.normal(size=classes))
     views = np.stack([features, rng.normal(size=features.shape).astype(np.float32)])
-    report, predicted = trees.evaluate(tree, flat, Embeddings(views, fine), [1, 2])
+    report, predicted = parts.evaluate(flat, Embeddings(views, fine), [1, 2])
 
-    rows = [(slow(tree, image), int(label)) for image, label in zip(features, fine, strict=True)]
+    rows = [(slow(parts, image), int(label)) for image, label in zip(features, fine, strict=True)]
     reached = [int(np.argmax(row.parents)) == parent_of[label] for row, label in rows]
 
     def best_of(row: Slow, parents: list[int]) -> int:
-        asked = [fine for parent in parents for fine in tree.taxonomy.classes[parent]]
+        asked = [fine for parent in parents for fine in parts.taxonomy.classes[parent]]
         return max(asked, key=row.classes.__getitem__)
 
     def share(marks: list[bool]) -> float:
@@ -238,7 +256,7 @@ def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: in
     for parent, row in enumerate(report["per_parent"]):
         here = [index for index, label in enumerate(fine) if parent_of[label] == parent]
         assert (row["parent"], row["count"]) == (parent, len(here))
-        assert row["name"] == tree.taxonomy.parent_names[parent]
+        assert row["name"] == parts.taxonomy.parent_names[parent]
         if here:
             assert row["recall"] == pytest.approx(share([reached[i] for i in here]))
             assert row["child_accuracy"] == pytest.approx(share([given_truth[i] for i in here]))
@@ -247,35 +265,34 @@ def test_the_report_is_what_counting_image_by_image_gives(tree, n: int, seed: in
 
 
 def test_the_report_is_json(tmp_path):
-    tree, images = perfect_tree()
-    report, _ = trees.evaluate(tree, tree.parent, images, [2, 3])
+    parts, images = perfect_parts()
+    report, _ = parts.evaluate(parts.parent, images, [2, 3])
     artifacts.write_json(tmp_path / "metrics.json", report)
     assert artifacts.read_json(tmp_path / "metrics.json")["accuracy"] == 1
 
 
-def counted_macs(tree: Hierarchy, image: np.ndarray, parents: np.ndarray) -> float:
+def counted_macs(parts: Parts, image: np.ndarray, parents: np.ndarray) -> float:
     """Multiplications of one image by torch's own counter, layer by layer."""
     x = torch.from_numpy(image)[None]
     with FlopCounterMode(display=False) as counter:
-        logits = dense(x, *map(torch.from_numpy, tree.parent))
-        read = x if tree.child_input == "features" else logits.relu()
+        logits = dense(x, *map(torch.from_numpy, parts.parent))
+        read = x if parts.reads == "features" else logits.relu()
         for parent in parents:
-            dense(read, *map(torch.from_numpy, tree.child[parent]))
+            dense(read, *map(torch.from_numpy, parts.child[parent]))
     return counter.get_total_flops() / 2
 
 
 @settings(deadline=None, max_examples=30)
-@given(some_trees, some_features, st.integers(1, 3))
-def test_macs_of_a_tree_are_those_that_torch_counts(tree, features, k: int):
-    routed = tree.route(features, k)
-    expected = [counted_macs(tree, *pair) for pair in zip(features, routed, strict=True)]
-    sizes = np.array([len(members) for members in tree.taxonomy.classes])
-    child_dim = tree.child[0].weight.shape[1]
-    assert costs.routed_macs(DIM, child_dim, sizes, routed).tolist() == expected
-    everything = [counted_macs(tree, features[0], parents) for parents in subsets(len(sizes), k)]
-    assert costs.worst_macs(DIM, child_dim, sizes, routed.shape[1]) == max(everything)
+@given(some_parts, some_features, st.integers(1, 3))
+def test_macs_of_a_tree_are_those_that_torch_counts(parts, features, k: int):
+    routed = parts.tree.route(features, k)
+    expected = [counted_macs(parts, *pair) for pair in zip(features, routed, strict=True)]
+    cost, parents = parts.tree.cost(routed), len(parts.child)
+    assert cost.macs.tolist() == expected
+    everything = [counted_macs(parts, features[0], some) for some in subsets(parents, k)]
+    assert cost.worst == max(everything)
     fine = np.zeros(len(features), dtype=int)
-    report, _ = trees.evaluate(tree, tree.parent, Embeddings(features[None], fine), [k])
+    report, _ = parts.evaluate(parts.parent, Embeddings(features[None], fine), [k])
     assert report["top_k"][str(k)]["macs"] == pytest.approx(np.mean(expected))
     assert report["top_k"][str(k)]["macs_worst"] == max(everything)
 
@@ -296,19 +313,22 @@ def subsets(parents: int, k: int) -> list[list[int]]:
     ],
 )
 def test_macs_of_twenty_parents_of_five_are_those_of_the_study(dim, child_dim, k, macs):
-    sizes, routed = np.full(20, 5), (np.arange(20)[:, None] + np.arange(k)) % 20
-    assert set(costs.routed_macs(dim, child_dim, sizes, routed)) == {macs}
-    assert costs.worst_macs(dim, child_dim, sizes, k) == macs
+    parent, child = (Linear(np.zeros(s), np.zeros(s[0])) for s in ((20, dim), (100, child_dim)))
+    tree = Tree(parent, child, np.arange(100) % 20, "either")
+    cost = tree.cost((np.arange(20)[:, None] + np.arange(k)) % 20)
+    assert {*cost.macs, cost.worst} == {macs}
 
 
 @settings(deadline=None, max_examples=30)
-@given(some_trees)
-def test_parameters_and_bytes_are_of_all_that_is_stored(tree):
+@given(some_parts)
+def test_parameters_and_bytes_are_of_all_that_is_stored(parts):
     """Nothing that was learned lies outside: biases count, and float32 has four bytes."""
-    layers = [tree.parent, *tree.child]
+    layers = [parts.parent, *parts.child]
     numbers = sum(layer.weight.size + layer.bias.size for layer in layers)
-    assert costs.parameters(tree.tensors()) == numbers
-    assert costs.stored_bytes(tree.tensors()) == 4 * numbers
+    images = Embeddings(random_features(1, 0)[None], np.zeros(1, int))
+    report, _ = parts.evaluate(parts.parent, images, [])
+    assert report["parameters"] == numbers
+    assert report["bytes"] == 4 * numbers
 
 
 @pytest.mark.parametrize("classes", [[3], [7, 2], [2, 7], [0, 1, 2, 3, 9]])
@@ -337,11 +357,11 @@ def test_embeddings_are_read_as_they_were_written(tmp_path):
 
 
 def test_children_read_the_relu_of_the_parent_logits_or_the_features():
-    tree, features = random_tree([2, 3], "parent_logits", 0), random_features(7, 0)
+    parts, features = random_parts([2, 3], "parent_logits", 0), random_features(7, 0)
     np.testing.assert_array_equal(children.inputs(features, None), features)
-    read = children.inputs(features, tree.parent._asdict())
+    read = children.inputs(features, parts.parent)
     for image, row in zip(features, read, strict=True):
-        expected = [max(logit, 0) for logit in slow_layer(tree.parent, image)]
+        expected = [max(logit, 0) for logit in slow_layer(parts.parent, image)]
         assert row == pytest.approx(expected, abs=1e-5)
     assert (read == 0).any()
 
@@ -381,3 +401,10 @@ def test_what_is_no_float32_tensor_is_named(tmp_path, value):
     torch.save(value, tmp_path / "3_bias.pt")
     with pytest.raises(artifacts.InputError, match=r"3_bias\.pt holds no float32 tensor"):
         reduction.load(tmp_path / "3_bias.pt")
+
+
+def test_a_layer_with_too_few_rows_is_not_put_under_a_parent():
+    parts = random_parts([2, 3], "features", 0)
+    swapped = parts._replace(child=parts.child[::-1])
+    with pytest.raises(artifacts.InputError, match="parent 0 has 3 rows for 2 children"):
+        swapped.tree  # noqa: B018

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from treehead import artifacts
 from treehead.heads import linear, packing
+from treehead.heads.head import Head
 
 SHAPES = array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=7)
 BITS = st.sampled_from(sorted(packing.PRECISIONS.values()))
@@ -56,18 +57,18 @@ def assert_same(one: artifacts.Tensors, other: artifacts.Tensors) -> None:
 @settings(deadline=None)
 @given(named(whole), BITS)
 def test_masks_places_and_whole_weights_lose_nothing_at_any_precision(head, bits: int):
-    assert_same(packing.unpack(packing.pack(head, bits)), head)
+    assert_same(packing.unpack(packing.pack(Head(head), bits)).arrays, head)
 
 
 @settings(deadline=None)
 @given(named(arrays(np.float32, SHAPES)))
 def test_floats_of_32_bits_lose_nothing(head):
-    assert_same(packing.unpack(packing.pack(head, 32)), head)
+    assert_same(packing.unpack(packing.pack(Head(head), 32)).arrays, head)
 
 
 def test_places_may_span_all_that_16_bits_hold():
     head = {"place": np.array([0, 65_535, 3], np.uint16)}
-    assert_same(packing.unpack(packing.pack(head, 8)), head)
+    assert_same(packing.unpack(packing.pack(Head(head), 8)).arrays, head)
 
 
 @settings(deadline=None)
@@ -87,7 +88,7 @@ def test_a_weight_that_is_not_clipped_is_off_by_half_a_scale_at_most(weight, bit
 def test_a_packed_weight_is_its_whole_numbers_times_the_scale_of_its_row(weight, bits: int):
     numbers, scale = packing.quantize(weight, bits)
     expected = numbers.astype(np.float32) * scale.astype(np.float32)[:, None]
-    assert_same(packing.unpack(packing.pack({"w": weight}, bits)), {"w": expected})
+    assert_same(packing.unpack(packing.pack(Head({"w": weight}), bits)).arrays, {"w": expected})
 
 
 @settings(deadline=None)
@@ -112,7 +113,8 @@ def test_clipping_the_largest_weights_brings_few_bits_closer():
 def test_each_bit_more_halves_the_error_or_nearly():
     weight = gaussian(20, 300)
     error = [
-        np.square(packing.unpack(packing.pack({"w": weight}, bits))["w"] - weight).mean() ** 0.5
+        np.square(packing.unpack(packing.pack(Head({"w": weight}), bits))["w"] - weight).mean()
+        ** 0.5
         for bits in (2, 3, 4, 5, 6, 7, 8, 32)
     ]
     assert all(more < 0.62 * less for less, more in pairwise(error))
@@ -121,13 +123,13 @@ def test_each_bit_more_halves_the_error_or_nearly():
 def test_a_row_of_zeros_stays_zero():
     weight = np.zeros((2, 3), np.float32)
     weight[1] = 5
-    np.testing.assert_array_equal(packing.unpack(packing.pack({"w": weight}, 2))["w"], weight)
+    np.testing.assert_array_equal(packing.unpack(packing.pack(Head({"w": weight}), 2))["w"], weight)
 
 
 @pytest.mark.parametrize("array", [gaussian(40), gaussian(2, 3, 4)])
 def test_biases_have_16_bits_below_float32(array: np.ndarray):
     expected = array.astype(np.float16).astype(np.float32)
-    assert_same(packing.unpack(packing.pack({"bias": array}, 2)), {"bias": expected})
+    assert_same(packing.unpack(packing.pack(Head({"bias": array}), 2)).arrays, {"bias": expected})
 
 
 @pytest.mark.parametrize(
@@ -146,36 +148,38 @@ def test_biases_have_16_bits_below_float32(array: np.ndarray):
     ],
 )
 def test_the_file_has_the_size_that_counting_predicts_beside_a_small_header(array, bits, size):
-    header = len(packing.pack({"array": array[:0]}, bits))
+    header = len(packing.pack(Head({"array": array[:0]}), bits))
     assert header < 32
-    assert len(packing.pack({"array": array}, bits)) == header + size
+    assert len(packing.pack(Head({"array": array}), bits)) == header + size
 
 
 @pytest.mark.parametrize("bits", [2, 4, 32])
 def test_every_truncated_file_is_named(tmp_path, bits: int):
-    path, data = tmp_path / "int4-0.bin", packing.pack(HEAD, bits)
+    path, data = tmp_path / "int4-0.bin", packing.pack(Head(HEAD), bits)
     for length in range(len(data)):
-        with pytest.raises(artifacts.InputError, match=r"int4-0\.bin is no (whole )?packed head"):
+        with pytest.raises(
+            artifacts.InputError, match=r"int4-0\.bin is not a (whole )?packed head"
+        ):
             packing.unpack(data[:length], path)
 
 
 @pytest.mark.parametrize("more", [b"\0", b"treehead1"])
 def test_a_file_that_goes_on_after_its_end_is_named(tmp_path, more: bytes):
     path = tmp_path / "int4-0.bin"
-    path.write_bytes(packing.pack(HEAD, 4) + more)
+    path.write_bytes(packing.pack(Head(HEAD), 4) + more)
     with pytest.raises(artifacts.InputError, match=r"int4-0\.bin has bytes after its end"):
         packing.read(path)
 
 
 def test_the_file_of_another_program_is_named(tmp_path):
     artifacts.write_tensors(tmp_path / "head.bin", HEAD)
-    with pytest.raises(artifacts.InputError, match=r"head\.bin is no packed head"):
+    with pytest.raises(artifacts.InputError, match=r"head\.bin is not a packed head"):
         packing.read(tmp_path / "head.bin")
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_damaged_byte_gives_other_arrays_or_an_input_error():
-    data = packing.pack({"w": gaussian(2, 3), "p": np.array([5, 0, 99], np.uint16)}, 4)
+    data = packing.pack(Head({"w": gaussian(2, 3), "p": np.array([5, 0, 99], np.uint16)}), 4)
     refused = 0
     for place in range(len(data)):
         for value in range(256):
@@ -189,7 +193,7 @@ def test_a_damaged_byte_gives_other_arrays_or_an_input_error():
 def test_the_same_arrays_in_any_order_are_the_same_bytes():
     turned = dict(reversed(HEAD.items()))
     turned["weight"] = np.asfortranarray(turned["weight"])
-    assert packing.pack(turned, 4) == packing.pack(HEAD, 4)
+    assert packing.pack(Head(turned), 4) == packing.pack(Head(HEAD), 4)
 
 
 def test_the_name_of_a_file_says_its_precision_and_seed():
@@ -198,16 +202,44 @@ def test_the_name_of_a_file_says_its_precision_and_seed():
 
 
 def test_weights_biases_and_scales_are_parameters_but_places_and_masks_are_not():
-    assert packing.parameters(HEAD) == 4 * 5 + 4
-    assert packing.parameters({"code": np.ones((3, 7), np.int8), "scale": gaussian(3)}) == 24
+    assert packing.parameters(Head(HEAD)) == 4 * 5 + 4
+    assert packing.parameters(Head({"code": np.ones((3, 7), np.int8), "scale": gaussian(3)})) == 24
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 32])
 def test_a_head_on_disk_predicts_as_its_unpacked_arrays(tmp_path, bits: int):
     weight, bias, features = gaussian(4, 5), gaussian(4), gaussian(9, 5)
-    packing.write(tmp_path / "head.bin", {"weight": weight, "bias": bias}, bits)
+    packing.write(tmp_path / "head.bin", Head({"weight": weight, "bias": bias}), bits)
     logits = linear.predict(packing.read(tmp_path / "head.bin"), features)
     if bits < 32:
         numbers, scale = packing.quantize(weight, bits)
         weight, bias = numbers * scale.astype(np.float32)[:, None], bias.astype(np.float16)
     np.testing.assert_allclose(logits, features @ weight.T + bias, rtol=1e-5, atol=1e-5)
+
+
+some_settings = st.one_of(
+    st.booleans(),
+    st.integers(0, 65_535),
+    st.floats(width=32, allow_nan=False),
+    st.sampled_from(["features", "parent_logits", ""]),
+    st.lists(st.floats(width=32, allow_nan=False), max_size=4),
+)
+
+
+@settings(deadline=None)
+@given(named(some_settings), named(whole))
+def test_settings_come_back_as_they_were_beside_the_arrays(chosen, arrays):
+    again = packing.unpack(packing.pack(Head(arrays, chosen), 32))
+    assert again.settings == chosen
+    assert {name: type(value) for name, value in again.settings.items()} == {
+        name: type(value) for name, value in chosen.items()
+    }
+    assert_same(again.arrays, arrays)
+
+
+def test_a_file_of_another_version_is_named(tmp_path):
+    data = packing.pack(Head(HEAD), 4)
+    path = tmp_path / "int4-0.bin"
+    path.write_bytes(data[:8] + b"1" + data[9:])
+    with pytest.raises(artifacts.InputError, match=r"int4-0\.bin has version b'1' of the packed"):
+        packing.read(path)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as _load_safetensors
 from safetensors.numpy import save as _dump_safetensors
 
@@ -81,16 +81,32 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_tensors(path: str | Path, tensors: Tensors) -> None:
-    """Write named arrays as safetensors: the same arrays give the same bytes."""
+def write_tensors(
+    path: str | Path, tensors: Tensors, metadata: dict[str, str] | None = None
+) -> None:
+    """Write named arrays as safetensors: the same arrays give the same bytes.
+
+    `metadata` goes into the file's header; more than one key would come in any order.
+    """
     contiguous = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
-    write_bytes(path, _dump_safetensors(contiguous))
+    write_bytes(path, _dump_safetensors(contiguous, metadata))
 
 
 def read_tensors(path: str | Path) -> Tensors:
     """Read the named arrays of a safetensors file."""
     try:
         return _load_safetensors(Path(path).read_bytes())
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is no whole safetensors file ({error}); delete it and make it again."
+        ) from error
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Read the metadata in the header of a safetensors file; {} if it has none."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}
     except SafetensorError as error:
         raise InputError(
             f"{path} is no whole safetensors file ({error}); delete it and make it again."

@@ -27,6 +27,10 @@ class Embeddings(NamedTuple):
         views, n, dim = self.features.shape
         return self.features.reshape(views * n, dim), np.tile(self.fine, views)
 
+    def examples(self, classes: int) -> Examples:
+        """All views as rows of what a head is fitted to."""
+        return Examples(*self.flat(), classes)
+
     def among(self, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """As `flat`, of the images of these fine classes; a label is a place in `classes`."""
         place = np.full(max(*classes, self.fine.max()) + 1, -1)

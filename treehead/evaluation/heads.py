@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from treehead.artifacts import Tensors
 from treehead.data.embeddings import Embeddings
 from treehead.evaluation import metrics, trees
 from treehead.heads import fitting, packing
+from treehead.heads.head import Head
 
 
 def evaluate(
@@ -36,7 +36,7 @@ def evaluate(
     for (precision, seed), path in files.items():
         head = packing.read(path)
         row, predictions[f"{precision}-{seed}"] = _measure(module, head, parent_of, val, test)
-        own, _ = fitting.read(head, test.features[0])
+        own, _ = fitting.as_fitted(head, test.features[0])
         size = {"parameters": packing.parameters(own), "bytes": Path(path).stat().st_size}
         rows.setdefault(precision, []).append(row | size)
     precisions = {}
@@ -49,14 +49,15 @@ def evaluate(
         }
     report: dict[str, Any] = {"precisions": precisions}
     if hasattr(fitting.module(module), "assembled"):
-        head, features = fitting.read(packing.read(next(iter(files.values()))), test.features[0])
+        first = packing.read(next(iter(files.values())))
+        head, features = fitting.as_fitted(first, test.features[0])
         tree = fitting.module(module).assembled(head)
-        report["routing"] = trees.routing(tree, tree.parent_of, features, test.fine, [1, 2, 3])
+        report["routing"] = trees.routing(tree, features, test.fine, top_k=[1, 2, 3])
     return report, predictions
 
 
 def _measure(
-    module: str, head: Tensors, parent_of: np.ndarray, val: Embeddings, test: Embeddings
+    module: str, head: Head, parent_of: np.ndarray, val: Embeddings, test: Embeddings
 ) -> tuple[dict[str, float], np.ndarray]:
     """The figures of one seed, and its predictions (n,)."""
     features, fine = test.features[0], test.fine

@@ -1,39 +1,27 @@
 """How trees route images, and what the hierarchy gets right of one split."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from treehead.data.embeddings import Embeddings
 from treehead.evaluation import metrics
-from treehead.heads import costs
-from treehead.heads.linear import Linear
-from treehead.hierarchy.tree import Hierarchy
-
-
-class Routed(Protocol):
-    """What routes images (n, dim) to parents, and predicts a class among the children of some."""
-
-    def route(self, features: np.ndarray, k: int) -> np.ndarray:
-        """The k likeliest parents of each image, likeliest first, (n, k)."""
-
-    def predict(self, features: np.ndarray, routed: np.ndarray) -> np.ndarray:
-        """The likeliest class among the children of the routed parents (n, k): labels (n,)."""
+from treehead.heads.costs import Cost
+from treehead.heads.layers import Linear, Tree
 
 
 def routing(
-    tree: Routed, parent_of: np.ndarray, features: np.ndarray, fine: np.ndarray, top_k: list[int]
+    tree: Tree, features: np.ndarray, fine: np.ndarray, *, top_k: list[int]
 ) -> dict[str, Any]:
     """How a tree routes images, and what its children make of it.
 
     Args:
         tree: the classifier.
-        parent_of: parent of each class, (classes,).
         features: of the images, (n, dim).
         fine: their labels, (n,).
         top_k: also with this many of the likeliest parents; soft routing asks all of them.
     """
-    parent, parents = parent_of[fine], int(parent_of.max()) + 1
+    parent, parents = tree.parent_of[fine], len(tree.parent.bias)
     routed = tree.route(features, 1)
     reached = routed[:, 0] == parent
     predicted = tree.predict(features, routed)
@@ -53,19 +41,26 @@ def routing(
 
 
 def evaluate(
-    hierarchy: Hierarchy, flat: Linear, embeddings: Embeddings, top_k: list[int]
+    tree: Tree, flat: Linear, embeddings: Embeddings, *, parent_names: list[str], top_k: list[int]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """All metrics of one split, images as they are, and the predictions (n,) with one parent."""
+    """All metrics of one split, images as they are, and the predictions (n,) with one parent.
+
+    Args:
+        tree: the classifier.
+        flat: the full head on the same features.
+        embeddings: of the split.
+        parent_names: names of the rows of the table of parents.
+        top_k: also with this many of the most likely parents.
+    """
     features, fine = embeddings.features[0], embeddings.fine
-    parent_of = hierarchy.taxonomy.parent_of()
-    routed = hierarchy.route(features, 1)
-    predicted = hierarchy.predict(features, routed)
+    routed = tree.route(features, 1)
+    predicted = tree.predict(features, routed)
     right = metrics.accuracy(predicted, fine)
-    routes = routing(hierarchy, parent_of, features, fine, top_k)
+    routes = routing(tree, features, fine, top_k=top_k)
     for k, row in routes["top_k"].items():
-        row.update(_cost(hierarchy, features.shape[1], hierarchy.route(features, int(k))))
+        row.update(_macs(tree.cost(tree.route(features, int(k)))))
     for row in routes["per_parent"]:
-        row["name"] = hierarchy.taxonomy.parent_names[row["parent"]]
+        row["name"] = parent_names[row["parent"]]
     report = {
         "accuracy": right,
         "accuracy_ci95": metrics.wilson_interval(int((predicted == fine).sum()), len(fine)),
@@ -74,25 +69,20 @@ def evaluate(
             "accuracy": metrics.accuracy(flat.logits(features).argmax(1), fine),
             "macs": flat.macs(),
         },
-        **_cost(hierarchy, features.shape[1], routed),
-        "parameters": costs.parameters(hierarchy.tensors()),
-        "bytes": costs.stored_bytes(hierarchy.tensors()),
-        "mistake_severity": metrics.mistake_severity(predicted, fine, parent_of),
+        **_macs(tree.cost(routed)),
+        "parameters": sum(tensor.size for tensor in tree.tensors()),
+        "bytes": sum(tensor.nbytes for tensor in tree.tensors()),
+        "mistake_severity": metrics.mistake_severity(predicted, fine, tree.parent_of),
         "expected_calibration_error": metrics.calibration_error(
-            hierarchy.scores(features, routed), fine
+            tree.scores(features, routed), fine
         ),
     }
     return report, predicted
 
 
-def _cost(hierarchy: Hierarchy, dim: int, routed: np.ndarray) -> dict[str, float]:
+def _macs(cost: Cost) -> dict[str, float]:
     """MACs of the mean image and of the costliest one."""
-    sizes = np.array([len(members) for members in hierarchy.taxonomy.classes])
-    child_dim = hierarchy.child[0].weight.shape[1]
-    return {
-        "macs": float(costs.routed_macs(dim, child_dim, sizes, routed).mean()),
-        "macs_worst": costs.worst_macs(dim, child_dim, sizes, routed.shape[1]),
-    }
+    return {"macs": float(cost.macs.mean()), "macs_worst": cost.worst}
 
 
 def _per_parent(

@@ -6,17 +6,19 @@ exponents are among the head's arrays.
 """
 
 import importlib
+import json
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from treehead.artifacts import Tensors
+from treehead.artifacts import InputError, read_metadata, read_tensors, write_tensors
 from treehead.console import progress
 from treehead.data.embeddings import Examples
 from treehead.heads.costs import Cost
-from treehead.heads.linear import Linear
-from treehead.heads.seeds import of_seed
+from treehead.heads.head import Head
+from treehead.heads.layers import Linear
 
 _EXPONENT = "exponent"
 
@@ -29,11 +31,12 @@ def module(name: str) -> ModuleType:
 def fit(
     name: str,
     train: Examples,
+    *,
     settings: dict[str, Any],
     seeds: list[int],
-    teacher: tuple[str, Tensors] | None,
     what: str,
-) -> Tensors:
+    teacher: tuple[str, dict[int, Head]] | None = None,
+) -> dict[int, Head]:
     """Fit a head for each seed.
 
     Args:
@@ -41,48 +44,69 @@ def fit(
         train: what it is fitted to.
         settings: keyword arguments of its `fit`, but for the seed and the teacher.
         seeds: seeds of initialisation and order.
-        teacher: module and arrays of a head whose logits of the same seed take the labels' place.
-        what: name of the head in the lines that are told.
-
-    Returns:
-        The arrays of all seeds, named "<seed>/<array>".
+        what: name of the head in the lines that are printed.
+        teacher: module and heads of a teacher; its logits of the same seed replace the labels.
     """
     if "parent_of" in settings:
         settings = settings | {"parent_of": np.array(settings["parent_of"])}
     exponent = _exponents(train.features)
     own = train._replace(features=_shifted(train.features, exponent))
-    fitted: Tensors = {}
+    fitted = {}
     for seed in progress(seeds, what, len(seeds), "seeds"):
         given = dict(settings)
         if teacher is not None:
-            kind, arrays = teacher
-            given["teacher"] = predict(kind, of_seed(arrays, seed), train.features)
-        head = module(name).fit(own, **given, seed=seed) | {_EXPONENT: exponent}
-        fitted |= {f"{seed}/{key}": np.asarray(array) for key, array in head.items()}
+            kind, heads = teacher
+            given["teacher"] = predict(kind, heads[seed], train.features)
+        head = module(name).fit(own, **given, seed=seed)
+        fitted[seed] = Head(head.arrays | {_EXPONENT: exponent}, head.settings)
     return fitted
 
 
-def predict(name: str, head: Tensors, features: np.ndarray) -> np.ndarray:
+def save(path: str | Path, heads: dict[int, Head]) -> None:
+    """Write the heads of all seeds to one file: arrays "<seed>/<name>", settings in its header."""
+    settings, *others = (head.settings for head in heads.values())
+    if any(other != settings for other in others):
+        raise ValueError("the settings of a head depend on its seed")
+    arrays = {
+        f"{seed}/{name}": a for seed, head in heads.items() for name, a in head.arrays.items()
+    }
+    write_tensors(path, arrays, {"settings": json.dumps(settings)})
+
+
+def load(path: str | Path) -> dict[int, Head]:
+    """Read the head of each seed."""
+    metadata = read_metadata(path)
+    if "settings" not in metadata:
+        raise InputError(f"{path} was written by an older version; delete it and run again.")
+    arrays: dict[int, dict[str, np.ndarray]] = {}
+    for key, array in read_tensors(path).items():
+        seed, _, name = key.partition("/")
+        arrays.setdefault(int(seed), {})[name] = array
+    settings = json.loads(metadata["settings"])
+    return {seed: Head(arrays[seed], settings) for seed in sorted(arrays)}
+
+
+def predict(name: str, head: Head, features: np.ndarray) -> np.ndarray:
     """Logits (n, classes) of features (n, dim); -inf for classes that the head did not look at."""
-    return module(name).predict(*read(head, features))
+    return module(name).predict(*as_fitted(head, features))
 
 
-def cost(name: str, head: Tensors, features: np.ndarray) -> Cost:
+def cost(name: str, head: Head, features: np.ndarray) -> Cost:
     """What the head costs for each of features (n, dim), with a shift for each feature."""
-    found = module(name).cost(*read(head, features))
+    found = module(name).cost(*as_fitted(head, features))
     return found._replace(other=found.other + features.shape[1])
 
 
-def read(head: Tensors, features: np.ndarray) -> tuple[Tensors, np.ndarray]:
-    """The arrays of the head's own module, and the features (n, dim) as that module reads them."""
-    own = {key: array for key, array in head.items() if key != _EXPONENT}
-    return own, _shifted(features, head[_EXPONENT])
+def as_fitted(head: Head, features: np.ndarray) -> tuple[Head, np.ndarray]:
+    """The head as its module fitted it, and the features (n, dim) shifted as that module reads."""
+    own = {name: array for name, array in head.arrays.items() if name != _EXPONENT}
+    return Head(own, head.settings), _shifted(features, head[_EXPONENT])
 
 
 def _exponents(features: np.ndarray) -> np.ndarray:
     """For each feature the power of two that is nearest to its deviation, int8 (dim,).
 
-    A feature that never varied is shifted out of sight.
+    A feature that never varied is shifted to nearly nothing.
     """
     std = features.std(0)
     varied = std > 1e-6 * std.max()
@@ -94,6 +118,6 @@ def _shifted(features: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     return np.ldexp(features, -exponent.astype(np.int32))
 
 
-def linear(head: Tensors) -> Linear:
+def linear(head: Head) -> Linear:
     """The full head on features as they are."""
     return Linear(_shifted(head["weight"], head[_EXPONENT]), head["bias"])

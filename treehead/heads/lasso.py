@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
-from treehead.artifacts import InputError, Tensors
+from treehead.artifacts import InputError
 from treehead.console import progress
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 # Which images select: a support is found as well with every fourth of them.
 _EVERY = 4
@@ -30,7 +31,7 @@ def fit(
     alpha: float,
     iterations: int = 40,
     teacher: np.ndarray | None = None,
-) -> Tensors:
+) -> Head:
     """Select features by the lasso, then fit a full layer to those.
 
     Args:
@@ -47,12 +48,17 @@ def fit(
     inputs = inputs[:, kept].contiguous()
     torch.manual_seed(seed)
     layer = nn.Linear(len(kept), train.classes)
-    loss = loop.toward(train.labels, teacher, training["temperature"])
+    loss = loop.toward(train.labels, teacher, training)
     loop.train(
-        layer, lambda rows: loss(layer(inputs[rows]), rows), len(inputs), training, seed, "lasso"
+        layer,
+        lambda rows: loss(layer(inputs[rows]), rows),
+        n=len(inputs),
+        training=training,
+        seed=seed,
+        what="lasso",
     )
     weight, bias = loop.folded(layer.weight, layer.bias, mean[kept], std[kept])
-    return {"weight": weight, "bias": bias, "kept": kept.numpy().astype(np.uint16)}
+    return Head({"weight": weight, "bias": bias, "kept": kept.numpy().astype(np.uint16)})
 
 
 @torch.no_grad()
@@ -79,7 +85,7 @@ def _columns(
     """
     n, dim = inputs.shape
     target = torch.eye(classes)[labels]
-    step = 2 / torch.linalg.eigvalsh(inputs.T @ inputs / n)[-1]
+    step = 2 / loop.decomposed(torch.linalg.eigvalsh, inputs.T @ inputs / n)[-1]
     weight = ahead = torch.zeros(dim, classes)
     bias = target.mean(0).clamp_min(1e-6).log()
     momentum = 1.0
@@ -95,12 +101,12 @@ def _columns(
     return weight
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
     return features[:, head["kept"]] @ head["weight"].T + head["bias"]
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """classes MACs for each kept feature, which is looked up."""
     classes, kept = head["weight"].shape
     return costs.same_for_all(len(features), macs=classes * kept, other=kept + 2 * classes)

@@ -34,15 +34,29 @@ def folded(
     return weight.numpy(), (bias.detach() - weight @ mean).numpy()
 
 
-def toward(labels: np.ndarray, teacher: np.ndarray | None, temperature: float) -> Loss:
+def decomposed(decompose: Callable[[Tensor], Any], matrix: Tensor) -> Any:
+    """`decompose(matrix)`, in float64 where float32 does not converge.
+
+    LAPACK's float32 routines fail on some singular matrices, such as the covariance of features of
+    which most never vary.
+    """
+    try:
+        return decompose(matrix)
+    except torch.linalg.LinAlgError:
+        found = decompose(matrix.double())
+        return tuple(part.float() for part in found) if isinstance(found, tuple) else found.float()
+
+
+def toward(labels: np.ndarray, teacher: np.ndarray | None, training: dict[str, Any]) -> Loss:
     """The loss that draws logits to the labels (n,), or to a teacher's logits (n, classes).
 
-    With a teacher it is T^2 * KL(teacher || head) at temperature T, without the labels
-    (Hinton, Vinyals and Dean, 2015, section 2).
+    With a teacher it is T^2 * KL(teacher || head) at the `temperature` T of the training, without
+    the labels (Hinton, Vinyals and Dean, 2015, section 2).
     """
-    truth = torch.from_numpy(labels)
     if teacher is None:
+        truth = torch.from_numpy(labels)
         return lambda logits, rows: cross_entropy(logits, truth[rows])
+    temperature = training["temperature"]
     target = softmax(torch.from_numpy(teacher) / temperature, 1)
 
     def distillation(logits: Tensor, rows: Tensor) -> Tensor:
@@ -55,6 +69,7 @@ def toward(labels: np.ndarray, teacher: np.ndarray | None, temperature: float) -
 def train(
     model: nn.Module,
     loss: Callable[[Tensor], Tensor],
+    *,
     n: int,
     training: dict[str, Any],
     seed: int,

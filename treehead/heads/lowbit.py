@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 
 def fit(
@@ -26,7 +26,7 @@ def fit(
     ternary: float,
     rounded: float = 0.3,
     teacher: np.ndarray | None = None,
-) -> Tensors:
+) -> Head:
     """Fit a full layer, and round its weights in the loop after some of the steps.
 
     Args:
@@ -61,19 +61,19 @@ def fit(
         two, more = _two(layer.weight, scales[0].exp()), _three(layer.weight, scales[1].exp())
         return torch.where(three, more, two)
 
-    loss = loop.toward(train.labels, teacher, training["temperature"])
+    loss = loop.toward(train.labels, teacher, training)
     loop.train(
         nn.ParameterList([*layer.parameters(), scales]),
         lambda rows: loss(linear(inputs[rows], weight(), layer.bias), rows),
-        len(inputs),
-        training,
-        seed,
-        "lowbit",
-        start_rounding,
+        n=len(inputs),
+        training=training,
+        seed=seed,
+        what="lowbit",
+        before_step=start_rounding,
     )
     two, three_valued = (layer.weight.detach() / scale.detach().exp() for scale in scales)
     scale = scales.detach().exp().numpy()[:, :, 0]
-    return {
+    arrays = {
         "three": three.numpy(),
         "positive": (two[:, ~three] > 0).numpy().astype(np.int8),
         "code": three_valued[:, three].clamp(-1, 1).round().numpy().astype(np.int8),
@@ -81,6 +81,7 @@ def fit(
         "scale_three": scale[1],
         "bias": (layer.bias - weight() @ mean).detach().numpy(),
     }
+    return Head(arrays)
 
 
 def _two(weight: Tensor, scale: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def _three(weight: Tensor, scale: Tensor) -> Tensor:
     return scale * (size + (size.round() - size).detach())
 
 
-def _weight(head: Tensors) -> np.ndarray:
+def _weight(head: Head) -> np.ndarray:
     """The weight (classes, dim)."""
     weight = np.empty((len(head["bias"]), len(head["three"])), np.float32)
     weight[:, ~head["three"]] = np.where(head["positive"], 1, -1) * head["scale_two"][:, None]
@@ -104,12 +105,12 @@ def _weight(head: Tensors) -> np.ndarray:
     return weight
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
     return features @ _weight(head).T + head["bias"]
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """Counted as if each weight that is not 0 were multiplied, though it is an addition."""
     macs = head["positive"].size + int(np.count_nonzero(head["code"]))
     other = 4 * len(head["bias"])

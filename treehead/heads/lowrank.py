@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 
 def fit(
@@ -25,7 +25,7 @@ def fit(
     basis: str = "trained",
     relu: bool = False,
     teacher: np.ndarray | None = None,
-) -> Tensors:
+) -> Head:
     """Fit both layers.
 
     Args:
@@ -41,30 +41,30 @@ def fit(
     down = nn.Parameter(start, requires_grad=basis == "trained")
     up = nn.Linear(rank, train.classes)
     model = nn.ParameterList([down, *up.parameters()])
-    loss = loop.toward(train.labels, teacher, training["temperature"])
+    loss = loop.toward(train.labels, teacher, training)
     loop.train(
         model,
         lambda rows: loss(up(inputs[rows] @ down.T), rows),
-        len(inputs),
-        training,
-        seed,
-        "lowrank",
+        n=len(inputs),
+        training=training,
+        seed=seed,
+        what="lowrank",
     )
     weight, offset = loop.folded(down, torch.zeros(rank), mean, std)
     upper = up.weight.detach().numpy()
     bias = up.bias.detach().numpy() + upper @ offset
-    return {"down": weight, "up": upper, "bias": bias, "relu": np.array([relu])}
+    return Head({"down": weight, "up": upper, "bias": bias}, {"relu": relu})
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
-    return _read(features, head["relu"][0]) @ head["down"].T @ head["up"].T + head["bias"]
+    return _read(features, head.settings["relu"]) @ head["down"].T @ head["up"].T + head["bias"]
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """rank * (dim + classes) MACs; the ReLU compares each feature."""
     (rank, dim), classes = head["down"].shape, len(head["bias"])
-    other = 2 * classes + dim * int(head["relu"][0])
+    other = 2 * classes + dim * head.settings["relu"]
     return costs.same_for_all(len(features), macs=rank * (dim + classes), other=other)
 
 
@@ -74,7 +74,7 @@ def _read(features: np.ndarray, relu: bool) -> np.ndarray:
 
 def _principal(inputs: Tensor, train: Examples, rank: int) -> Tensor:
     """The principal components of inputs (n, dim), (rank, dim), of unit variance."""
-    variances, components = torch.linalg.eigh(inputs.T @ inputs / len(inputs))
+    variances, components = loop.decomposed(torch.linalg.eigh, inputs.T @ inputs / len(inputs))
     largest = components.T[-rank:].flip(0)
     return largest / variances[-rank:].flip(0).clamp_min(1e-6).sqrt()[:, None]
 
@@ -89,10 +89,14 @@ def _discriminants(inputs: Tensor, train: Examples, rank: int) -> Tensor:
     sums = torch.zeros(train.classes, inputs.shape[1]).index_add_(0, labels, inputs)
     counts = torch.bincount(labels, minlength=train.classes).clamp_min(1)[:, None]
     covariance = inputs.T @ inputs / len(inputs) + 1e-3 * torch.eye(inputs.shape[1])
-    whitener = torch.linalg.inv(torch.linalg.cholesky(covariance))
+    whitener = torch.linalg.inv(loop.decomposed(torch.linalg.cholesky, covariance))
     means = (sums / counts.sqrt()) @ whitener.T
-    directions = torch.linalg.svd(means, full_matrices=False).Vh[:rank] @ whitener
+    directions = loop.decomposed(_right_vectors, means)[:rank] @ whitener
     if len(directions) < rank:
         more = _principal(inputs, train, rank - len(directions))
         directions = torch.cat([directions, more])
     return directions
+
+
+def _right_vectors(matrix: Tensor) -> Tensor:
+    return torch.linalg.svd(matrix, full_matrices=False).Vh

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 
 def fit(
@@ -21,7 +21,7 @@ def fit(
     dropout: float,
     input_dropout: float,
     label_smoothing: float,
-) -> Tensors:
+) -> Head:
     """dim -> width -> classes with a ReLU, and dropout of the features and of the hidden layer."""
     inputs, mean, std = loop.standardized(train.features)
     torch.manual_seed(seed)
@@ -33,27 +33,28 @@ def fit(
     loop.train(
         model,
         lambda rows: softened(model(inputs[rows]), labels[rows]),
-        len(inputs),
-        training,
-        seed,
-        "mlp",
+        n=len(inputs),
+        training=training,
+        seed=seed,
+        what="mlp",
     )
     weight, bias = loop.folded(hidden.weight, hidden.bias, mean, std)
-    return {
+    arrays = {
         "hidden_weight": weight,
         "hidden_bias": bias,
         "weight": output.weight.detach().numpy(),
         "bias": output.bias.detach().numpy(),
     }
+    return Head(arrays)
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
     hidden = np.maximum(features @ head["hidden_weight"].T + head["hidden_bias"], 0)
     return hidden @ head["weight"].T + head["bias"]
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """Two dense layers; a ReLU compares each hidden number."""
     width, classes = len(head["hidden_bias"]), len(head["bias"])
     macs = head["hidden_weight"].size + head["weight"].size

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from treehead.artifacts import InputError, Tensors
+from treehead.artifacts import InputError
 from treehead.data.embeddings import Examples
 from treehead.heads import loop, pruning, sparse
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 
 def fit(
@@ -30,7 +31,7 @@ def fit(
     structured: bool = False,
     pruned: float = 0.8,
     teacher: np.ndarray | None = None,
-) -> Tensors:
+) -> Head:
     """Fit screens and decision.
 
     Args:
@@ -55,7 +56,7 @@ def fit(
     biases = nn.Parameter(torch.zeros(len(sizes) + 1, classes))
     prune = pruning.Pruning(shared, sizes, structured, pruned)
     prune_own = pruning.Pruning(own, [last], structured, pruned)
-    toward = loop.toward(train.labels, teacher, training["temperature"])
+    toward = loop.toward(train.labels, teacher, training)
 
     def weights() -> list[Tensor]:
         return [*(shared * mask for mask in prune.masks), own * prune_own.masks[0]]
@@ -70,7 +71,15 @@ def fit(
         prune_own(done)
 
     model = nn.ParameterList([shared, own, biases])
-    loop.train(model, loss, len(inputs), training, seed, "nested", before_step)
+    loop.train(
+        model,
+        loss,
+        n=len(inputs),
+        training=training,
+        seed=seed,
+        what="nested",
+        before_step=before_step,
+    )
     screen = sparse.folded(shared, prune.masks[-1], biases[0], mean, std)
     decided = sparse.folded(own, prune_own.masks[0], biases[-1], mean, std)
     level = len(sizes) - torch.stack(prune.masks).sum(0)
@@ -78,35 +87,36 @@ def fit(
         loop.folded(weight, bias, mean, std)[1]
         for weight, bias in zip(weights(), biases, strict=True)
     ]
-    return {
+    arrays = {
         "screen_values": screen["values"],
         "screen_mask": screen["mask"],
         "screen_level": pruning.gathered(level, prune.masks[-1]).numpy().astype(np.uint16),
         "values": decided["values"],
         "mask": decided["mask"],
         "bias": np.concatenate(offsets),
-        "margins": np.array(passing, np.float32),
     }
+    return Head(arrays, {"margins": passing})
 
 
-def _layers(head: Tensors) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _layers(head: Head) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Weight (classes, dim) and bias (classes,) of each screen and of the decision."""
-    biases = head["bias"].reshape(len(head["margins"]) + 1, -1)
+    biases = head["bias"].reshape(len(head.settings["margins"]) + 1, -1)
     for screen, bias in enumerate(biases[:-1]):
         kept = np.where(head["screen_level"] <= screen, head["screen_values"], 0)
         yield sparse.dense(kept, head["screen_mask"]), bias
     yield sparse.dense(head["values"], head["mask"]), biases[-1]
 
 
-def _screened(head: Tensors, features: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def _screened(head: Head, features: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """Logits (n, classes) of the classes that passed, else -inf; and how many did each screen.
 
     An image of which one class is left needs no further layer: none is asked then.
     """
     (weight, bias), *further = _layers(head)
+    margins = np.array(head.settings["margins"], np.float32)
     logits = features @ weight.T + bias
     asked = []
-    for (weight, bias), margin in zip(further, head["margins"], strict=True):
+    for (weight, bias), margin in zip(further, margins, strict=True):
         logits = np.where(logits >= logits.max(1, keepdims=True) - margin, logits, -np.inf)
         passed = np.isfinite(logits)
         goes_on = passed.sum(1) > 1
@@ -116,12 +126,12 @@ def _screened(head: Tensors, features: np.ndarray) -> tuple[np.ndarray, list[np.
     return logits, asked
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes), -inf for classes that did not pass all screens."""
     return _screened(head, features)[0]
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """Each class costs what a layer adds; comparisons with the best and its margin beside it."""
     _, asked = _screened(head, features)
     classes = len(head["mask"])

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 _WEIGHTS = {"softplus": softplus, "relu": torch.relu, "sigmoid": torch.sigmoid}
 
@@ -27,7 +27,7 @@ def fit(
     seed: int,
     width: int | None = None,
     weights: str = "softplus",
-) -> Tensors:
+) -> Head:
     """Fit one layer dim -> classes, or two, dim -> width -> classes, without a ReLU between.
 
     Args:
@@ -44,7 +44,7 @@ def fit(
     free = nn.ParameterList(_start(outputs, before, weights) for before, outputs in pairwise(sizes))
     bias = nn.Parameter(torch.zeros(train.classes))
     positive = _WEIGHTS[weights]
-    loss = loop.toward(train.labels, None, 1)
+    loss = loop.toward(train.labels, None, training)
 
     def logits(rows: Tensor) -> Tensor:
         hidden = inputs[rows]
@@ -55,15 +55,15 @@ def fit(
     loop.train(
         nn.ParameterList([*free, bias]),
         lambda rows: loss(logits(rows), rows),
-        len(inputs),
-        training,
-        seed,
-        "nonnegative",
+        n=len(inputs),
+        training=training,
+        seed=seed,
+        what="nonnegative",
     )
     layers = [positive(weight).detach() for weight in free]
     layers[0] = layers[0] * scale
     named = {f"weight_{index}": layer.numpy() for index, layer in enumerate(layers)}
-    return {**named, "bias": bias.detach().numpy()}
+    return Head({**named, "bias": bias.detach().numpy()})
 
 
 def _start(outputs: int, inputs: int, weights: str) -> Tensor:
@@ -73,11 +73,11 @@ def _start(outputs: int, inputs: int, weights: str) -> Tensor:
     return nn.Linear(inputs, outputs).weight.detach()
 
 
-def _layers(head: Tensors) -> list[np.ndarray]:
-    return [head[name] for name in sorted(head) if name.startswith("weight")]
+def _layers(head: Head) -> list[np.ndarray]:
+    return [head[name] for name in sorted(head.arrays) if name.startswith("weight")]
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
     hidden = np.maximum(features, 0)
     for weight in _layers(head):
@@ -85,7 +85,7 @@ def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
     return hidden + head["bias"]
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """Dense layers; a ReLU compares each feature."""
     layers = _layers(head)
     macs = sum(weight.size for weight in layers)

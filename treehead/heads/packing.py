@@ -4,7 +4,7 @@ The type of an array says what it is. Float arrays of two axes are weights: belo
 is a scale (float16) times whole numbers. Other float arrays (biases, scales) are float16 then.
 int8 arrays are weights that were trained as whole numbers; unsigned arrays are places, and bool
 arrays masks. These are stored without loss, in as few bits as their range needs; three values take
-a fifth of a byte.
+a fifth of a byte. Settings stand among the arrays. docs/packed-format.md describes each byte.
 """
 
 import math
@@ -13,57 +13,86 @@ from pathlib import Path
 
 import numpy as np
 
-from treehead.artifacts import InputError, Tensors, write_bytes
+from treehead.artifacts import InputError, write_bytes
+from treehead.heads.head import Head, Setting
 
 # Bits of a weight by the name of the precision.
 PRECISIONS = {"float32": 32, **{f"int{bits}": bits for bits in range(2, 9)}}
 
-_MAGIC = b"treehead1"
+_MAGIC = b"treehead"
+# The byte after the magic. Version 1 kept settings as arrays.
+_VERSION = b"2"
 _KINDS = {"f": np.float32, "i": np.int8, "u": np.uint16, "b": np.bool_}
 
 # Clippings of the largest weight that are tried for the scale of a row.
 _CLIPPINGS = np.linspace(1, 0.4, 25)
 
 
-def pack(tensors: Tensors, bits: int) -> bytes:
-    """The arrays of a head as bytes, float weights in `bits` bits (2 to 8, or 32).
+def pack(head: Head, bits: int) -> bytes:
+    """A head as bytes, its float weights in `bits` bits (2 to 8, or 32).
 
     Raises:
         InputError: a number is too large for float16, which scales and biases are below 16 bits.
     """
-    parts = [_MAGIC, struct.pack("<B", len(tensors))]
-    for name, array in sorted(tensors.items()):
+    entries = [(name, array, False) for name, array in head.arrays.items()]
+    entries += [(name, _as_array(value), True) for name, value in head.settings.items()]
+    parts = [_MAGIC, _VERSION, struct.pack("<B", len(entries))]
+    for name, array, is_setting in sorted(entries, key=lambda entry: entry[0]):
         kind = array.dtype.kind
-        parts.append(struct.pack("<B", len(name)) + name.encode() + kind.encode())
+        letter = kind.upper() if is_setting else kind
+        parts.append(struct.pack("<B", len(name)) + name.encode() + letter.encode())
         parts.append(struct.pack(f"<B{array.ndim}H", array.ndim, *array.shape))
         parts.append(_pack_floats(array, bits) if kind == "f" else _pack_whole(array))
     return b"".join(parts)
 
 
-def unpack(data: bytes, path: str | Path = "it") -> Tensors:
-    """The arrays of a head as they are used, weights back in float32.
+def unpack(data: bytes, path: str | Path = "it") -> Head:
+    """A head as it is used, weights back in float32.
 
     Raises:
-        InputError: the bytes of the file `path` are no whole packed head.
+        InputError: the bytes of the file `path` are no whole packed head of this version.
     """
     if not data.startswith(_MAGIC):
-        raise InputError(f"{path} is no packed head; make it again with the pipeline.")
+        raise InputError(f"{path} is not a packed head; make it again with the pipeline.")
     reader = _Reader(data, len(_MAGIC))
+    arrays, settings = {}, {}
     try:
-        tensors = dict(_unpack_array(reader) for _ in range(reader.number("B")))
+        if (version := reader.take(1)) != _VERSION:
+            raise InputError(
+                f"{path} has version {version!r} of the packed format, not {_VERSION!r}; delete it "
+                "and run again, or read it with the version of treehead that wrote it."
+            )
+        for _ in range(reader.number("B")):
+            name, array, is_setting = _unpack_array(reader)
+            if is_setting:
+                settings[name] = _as_setting(array)
+            else:
+                arrays[name] = array
     except (struct.error, ValueError, KeyError, OverflowError) as error:
-        raise InputError(f"{path} is no whole packed head; delete it and run again.") from error
+        raise InputError(f"{path} is not a whole packed head; delete it and run again.") from error
     if reader.place != len(data):
         raise InputError(f"{path} has bytes after its end; delete it and run again.")
-    return tensors
+    return Head(arrays, settings)
 
 
-def write(path: str | Path, tensors: Tensors, bits: int) -> None:
+def _as_array(value: Setting) -> np.ndarray:
+    """A setting as an array: text as its UTF-8 bytes, numbers of a kind that loses nothing."""
+    if isinstance(value, str):
+        return np.frombuffer(value.encode(), np.uint8).astype(np.int8)
+    kind = {bool: np.bool_, int: np.uint16}.get(type(value), np.float32)
+    return np.array(value, kind)
+
+
+def _as_setting(array: np.ndarray) -> Setting:
+    return array.astype(np.uint8).tobytes().decode() if array.dtype == np.int8 else array.tolist()
+
+
+def write(path: str | Path, head: Head, bits: int) -> None:
     """Write a packed head."""
-    write_bytes(path, pack(tensors, bits))
+    write_bytes(path, pack(head, bits))
 
 
-def read(path: str | Path) -> Tensors:
+def read(path: str | Path) -> Head:
     """Read a packed head."""
     return unpack(Path(path).read_bytes(), path)
 
@@ -74,9 +103,9 @@ def precision_and_seed(path: str | Path) -> tuple[str, int]:
     return precision, int(seed)
 
 
-def parameters(tensors: Tensors) -> int:
+def parameters(head: Head) -> int:
     """Numbers that were learned: weights, biases and scales, not places and masks."""
-    return sum(array.size for array in tensors.values() if array.dtype.kind in "fi")
+    return sum(array.size for array in head.arrays.values() if array.dtype.kind in "fi")
 
 
 def quantize(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,15 +197,18 @@ class _Reader:
         return bits.reshape(size, width) @ 2 ** np.arange(width, dtype=np.int64)
 
 
-def _unpack_array(reader: _Reader) -> tuple[str, np.ndarray]:
+def _unpack_array(reader: _Reader) -> tuple[str, np.ndarray, bool]:
+    """The name of an array, the array, and whether it is a setting."""
     name = reader.take(reader.number("B")).decode()
-    kind = _KINDS[reader.take(1).decode()]
+    letter = reader.take(1).decode()
+    kind, is_setting = _KINDS[letter.lower()], letter.isupper()
     shape = tuple(reader.number("H") for _ in range(reader.number("B")))
     size = math.prod(shape)
     if kind is np.float32:
-        return name, _unpack_floats(reader, shape, size)
+        return name, _unpack_floats(reader, shape, size), is_setting
     low, count = reader.number("i"), reader.number("H") + 1
-    return name, (reader.codes(size, count) + low).reshape(shape).astype(kind)
+    whole = (reader.codes(size, count) + low).reshape(shape).astype(kind)
+    return name, whole, is_setting
 
 
 def _unpack_floats(reader: _Reader, shape: tuple[int, ...], size: int) -> np.ndarray:

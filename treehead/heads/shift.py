@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
-from treehead.heads import costs, loop
+from treehead.heads import loop
 from treehead.heads import tree as trees
 from treehead.heads.costs import Cost
-from treehead.heads.linear import Linear
-from treehead.heads.tree import Tree
+from treehead.heads.head import Head
+from treehead.heads.layers import Linear, Tree
 
 
 def fit(
@@ -29,7 +28,7 @@ def fit(
     seed: int,
     tree: str = "clusters",
     groups: int = 10,
-) -> Tensors:
+) -> Head:
     """Fit the shared layer and the vectors; the arguments are those of `tree.fit`."""
     parent_of = trees.partition(train, parent_of, tree, groups, training, seed)
     place = _places(parent_of)
@@ -48,8 +47,8 @@ def fit(
         return cross_entropy(layer(x)[:, :parents], p) + cross_entropy(children, child[rows])
 
     model = nn.ParameterList([*layer.parameters(), vectors])
-    loop.train(model, loss, len(inputs), training, seed, "shift")
-    return {
+    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="shift")
+    arrays = {
         "mean": mean.numpy(),
         "inverse_std": (1 / std).numpy(),
         "weight": layer.weight.detach().numpy(),
@@ -57,6 +56,7 @@ def fit(
         "vectors": vectors.detach().numpy(),
         "parent_of": parent_of.astype(np.uint16),
     }
+    return Head(arrays)
 
 
 def _places(parent_of: np.ndarray) -> np.ndarray:
@@ -64,30 +64,27 @@ def _places(parent_of: np.ndarray) -> np.ndarray:
     return np.array([int((parent_of[:fine] == p).sum()) for fine, p in enumerate(parent_of)])
 
 
-def _tree(head: Tensors) -> Tree:
+def _tree(head: Head) -> Tree:
     """The same function with a row of its own for each child, on standardised features."""
     parent_of = head["parent_of"].astype(np.int64)
     place, parents = _places(parent_of), len(head["vectors"])
     parent = Linear(head["weight"][:parents], head["bias"][:parents])
     child = Linear(head["weight"][place] * head["vectors"][parent_of], head["bias"][place])
-    return Tree(parent, child, parent_of, 1)
+    return Tree(parent, child, parent_of, reads="features")
 
 
-def _standardized(head: Tensors, features: np.ndarray) -> np.ndarray:
+def _standardized(head: Head, features: np.ndarray) -> np.ndarray:
     return (features - head["mean"]) * head["inverse_std"]
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes), -inf for classes that were not asked."""
     tree, read = _tree(head), _standardized(head, features)
     return tree.scores(read, tree.route(read, 1))
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """dim products to standardise and to shift, and a row of dim for each parent and child."""
     tree, dim = _tree(head), features.shape[1]
-    children = np.bincount(tree.parent_of)
-    routed = tree.route(_standardized(head, features), 1)
-    own = costs.routed_macs(dim, dim, children, routed) + 2 * dim
-    other = dim + 2 * len(children) + 2 * children[routed].sum(1)
-    return Cost(own, costs.worst_macs(dim, dim, children, 1) + 2 * dim, other)
+    macs, worst, other = tree.cost(tree.route(_standardized(head, features), 1))
+    return Cost(macs + 2 * dim, worst + 2 * dim, other + dim)

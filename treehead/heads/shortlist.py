@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from treehead.artifacts import InputError, Tensors
+from treehead.artifacts import InputError
 from treehead.data.embeddings import Examples
 from treehead.heads import linear, lowrank
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 
 def fit(
@@ -19,7 +20,7 @@ def fit(
     k: int | None = None,
     margin: float | None = None,
     teacher: np.ndarray | None = None,
-) -> Tensors:
+) -> Head:
     """Fit the preview and the full head.
 
     Args:
@@ -31,37 +32,36 @@ def fit(
         raise InputError("A shortlist head takes k or margin; give one of them in heads.")
     preview = lowrank.fit(train, training=training, seed=seed, rank=rank, teacher=teacher)
     exact = linear.fit(train, training=training, seed=seed, teacher=teacher)
-    return {
-        **{f"preview_{name}": array for name, array in preview.items()},
-        **exact,
-        "k": np.array([k or train.classes], np.uint16),
-        "margin": np.array([np.inf if margin is None else margin], np.float32),
-    }
+    arrays = {f"preview_{name}": array for name, array in preview.arrays.items()} | exact.arrays
+    return Head(arrays, {"margin": margin} if k is None else {"k": min(k, train.classes)})
 
 
-def _preview(head: Tensors) -> Tensors:
+def _preview(head: Head) -> Head:
     prefix = "preview_"
-    return {name.removeprefix(prefix): head[name] for name in head if name.startswith(prefix)}
+    arrays = head.arrays.items()
+    own = {name.removeprefix(prefix): array for name, array in arrays if name.startswith(prefix)}
+    return Head(own, {"relu": False})
 
 
-def _listed(head: Tensors, features: np.ndarray) -> np.ndarray:
+def _listed(head: Head, features: np.ndarray) -> np.ndarray:
     """Which classes the full head looks at, bool (n, classes)."""
     previews = lowrank.predict(_preview(head), features)
-    best = previews.max(1, keepdims=True)
-    kth = np.partition(previews, -int(head["k"][0]), axis=1)[:, [-int(head["k"][0])]]
-    return (previews >= kth) & (previews >= best - head["margin"])
+    if "k" in head.settings:
+        k = head.settings["k"]
+        return previews >= np.partition(previews, -k, axis=1)[:, [-k]]
+    return previews >= previews.max(1, keepdims=True) - np.float32(head.settings["margin"])
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes), -inf for classes that are not listed."""
     exact = features @ head["weight"].T + head["bias"]
     return np.where(_listed(head, features), exact, -np.inf)
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """The preview, and dim MACs for each listed class; a single one is not looked at again."""
     preview = lowrank.cost(_preview(head), features)
     (classes, dim), listed = head["weight"].shape, _listed(head, features).sum(1)
     asked = np.where(listed > 1, listed, 0)
-    worst = preview.worst + min(int(head["k"][0]), classes) * dim
+    worst = preview.worst + head.settings.get("k", classes) * dim
     return Cost(preview.macs + asked * dim, worst, preview.other + classes + 3 * asked)

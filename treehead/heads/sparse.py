@@ -15,6 +15,7 @@ from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop, pruning
 from treehead.heads.costs import Cost
+from treehead.heads.head import Head
 
 
 def fit(
@@ -26,7 +27,7 @@ def fit(
     structured: bool = False,
     pruned: float = 0.8,
     teacher: np.ndarray | None = None,
-) -> Tensors:
+) -> Head:
     """Fit a full layer and prune it while it trains.
 
     Args:
@@ -41,19 +42,19 @@ def fit(
     nn.init.zeros_(layer.weight)
     size = pruning.final_count(dim, kept, structured)
     prune = pruning.Pruning(layer.weight, [size], structured, pruned)
-    loss = loop.toward(train.labels, teacher, training["temperature"])
+    loss = loop.toward(train.labels, teacher, training)
     loop.train(
         layer,
         lambda rows: loss(
             nn.functional.linear(inputs[rows], layer.weight * prune.masks[0], layer.bias), rows
         ),
-        len(inputs),
-        training,
-        seed,
-        "sparse",
-        prune,
+        n=len(inputs),
+        training=training,
+        seed=seed,
+        what="sparse",
+        before_step=prune,
     )
-    return folded(layer.weight, prune.masks[0], layer.bias, mean, std)
+    return Head(folded(layer.weight, prune.masks[0], layer.bias, mean, std))
 
 
 def folded(
@@ -79,12 +80,12 @@ def dense(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return weight
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
     return features @ dense(head["values"], head["mask"]).T + head["bias"]
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """A MAC and a look-up for each kept weight."""
     macs, classes = head["values"].size, len(head["bias"])
     return costs.same_for_all(len(features), macs=macs, other=macs + 2 * classes)

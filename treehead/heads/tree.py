@@ -4,49 +4,18 @@ Both layers are trained together, the children against all classes, so that the 
 parents can be compared. On clusters with a matrix for each parent this is the study's "modifier".
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from treehead.artifacts import Tensors
 from treehead.data import clusters
 from treehead.data.embeddings import Examples
-from treehead.heads import costs, linear, loop
+from treehead.heads import linear, loop
 from treehead.heads.costs import Cost
-from treehead.heads.linear import Linear
-
-
-class Tree(NamedTuple):
-    """The parent layer, the layer of all children (classes, inputs), and who is whose child."""
-
-    parent: Linear
-    child: Linear
-    parent_of: np.ndarray
-    k: int
-
-    def parent_logits(self, features: np.ndarray) -> np.ndarray:
-        """Features (n, dim) -> logits (n, parents)."""
-        return self.parent.logits(features)
-
-    def route(self, features: np.ndarray, k: int) -> np.ndarray:
-        """The k likeliest parents of each image, likeliest first, (n, k)."""
-        return np.argsort(-self.parent_logits(features), axis=1, kind="stable")[:, :k]
-
-    def scores(self, features: np.ndarray, routed: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) of the children of the routed parents (n, k); others are -inf."""
-        read = features if self.reads_features() else np.maximum(self.parent_logits(features), 0)
-        asked = (routed[:, :, None] == self.parent_of).any(1)
-        return np.where(asked, self.child.logits(read), -np.inf)
-
-    def predict(self, features: np.ndarray, routed: np.ndarray) -> np.ndarray:
-        """The likeliest child of the routed parents, (n,)."""
-        return self.scores(features, routed).argmax(1)
-
-    def reads_features(self) -> bool:
-        """Whether children read the features, or the ReLU of the parent logits."""
-        return self.child.weight.shape[1] == self.parent.weight.shape[1]
+from treehead.heads.head import Head
+from treehead.heads.layers import Linear, Tree
 
 
 def fit(
@@ -61,7 +30,7 @@ def fit(
     child_weight: float = 1.0,
     k: int = 1,
     teacher: np.ndarray | None = None,
-) -> Tensors:
+) -> Head:
     """Fit with the loss parent + child_weight * class.
 
     Args:
@@ -77,11 +46,9 @@ def fit(
     torch.manual_seed(seed)
     upper = nn.Linear(inputs.shape[1], int(parent_of.max()) + 1)
     lower = nn.Linear(inputs.shape[1] if reads == "features" else upper.out_features, train.classes)
-    temperature = training["temperature"]
-    to_class = loop.toward(train.labels, teacher, temperature)
-    to_parent = loop.toward(
-        parent_of[train.labels], _summed(teacher, parent_of, temperature), temperature
-    )
+    to_class = loop.toward(train.labels, teacher, training)
+    of_parents = None if teacher is None else _summed(teacher, parent_of, training["temperature"])
+    to_parent = loop.toward(parent_of[train.labels], of_parents, training)
 
     def loss(rows: Tensor) -> Tensor:
         logits = upper(inputs[rows])
@@ -89,19 +56,19 @@ def fit(
         return to_parent(logits, rows) + child_weight * to_class(lower(read), rows)
 
     model = nn.ModuleList([upper, lower])
-    loop.train(model, loss, len(inputs), training, seed, "tree")
+    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="tree")
     parent = Linear(*loop.folded(upper.weight, upper.bias, mean, std))
     child = Linear(lower.weight.detach().numpy(), lower.bias.detach().numpy())
     if reads == "features":
         child = Linear(*loop.folded(lower.weight, lower.bias, mean, std))
-    return {
+    arrays = {
         "parent_weight": parent.weight,
         "parent_bias": parent.bias,
         "child_weight": child.weight,
         "child_bias": child.bias,
         "parent_of": parent_of.astype(np.uint16),
-        "k": np.array([k], np.uint16),
     }
+    return Head(arrays, {"k": k, "reads": reads})
 
 
 def partition(
@@ -122,43 +89,31 @@ def partition(
     return clusters.balanced(clusters.similarity(confused), groups, seed)
 
 
-def _summed(
-    teacher: np.ndarray | None, parent_of: np.ndarray, temperature: float
-) -> np.ndarray | None:
+def _summed(teacher: np.ndarray, parent_of: np.ndarray, temperature: float) -> np.ndarray:
     """A teacher's logits of the parents, (n, parents): those of the sums of its probabilities."""
-    if teacher is None:
-        return None
     scaled = teacher / temperature
     exponentials = np.exp(scaled - scaled.max(1, keepdims=True))
     sums = exponentials @ np.eye(int(parent_of.max()) + 1, dtype=np.float32)[parent_of]
     return temperature * np.log(np.maximum(sums, np.finfo(np.float32).tiny))
 
 
-def assembled(head: Tensors) -> Tree:
+def assembled(head: Head) -> Tree:
     """The tree of a head's arrays."""
     return Tree(
         Linear(head["parent_weight"], head["parent_bias"]),
         Linear(head["child_weight"], head["child_bias"]),
         head["parent_of"].astype(np.int64),
-        int(head["k"][0]),
+        head.settings["reads"],
     )
 
 
-def predict(head: Tensors, features: np.ndarray) -> np.ndarray:
+def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes), -inf for classes that were not asked."""
     tree = assembled(head)
-    return tree.scores(features, tree.route(features, tree.k))
+    return tree.scores(features, tree.route(features, head.settings["k"]))
 
 
-def cost(head: Tensors, features: np.ndarray) -> Cost:
+def cost(head: Head, features: np.ndarray) -> Cost:
     """The parent layer, and the children of the routed parents."""
     tree = assembled(head)
-    children = np.bincount(tree.parent_of)
-    routed = tree.route(features, tree.k)
-    dim, child_dim = features.shape[1], tree.child.weight.shape[1]
-    other = (1 + tree.k) * len(children) + 2 * children[routed].sum(1)
-    return Cost(
-        costs.routed_macs(dim, child_dim, children, routed),
-        costs.worst_macs(dim, child_dim, children, tree.k),
-        other,
-    )
+    return tree.cost(tree.route(features, head.settings["k"]))

@@ -5,21 +5,21 @@ It needs no torch: twenty small jobs would each wait for its import.
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from treehead.artifacts import InputError
+from treehead.heads.layers import Linear, rectified
 
 
-def inputs(features: np.ndarray, parent: dict[str, np.ndarray] | None) -> np.ndarray:
+def inputs(features: np.ndarray, parent: Linear | None) -> np.ndarray:
     """What a child reads, (n, inputs).
 
     Args:
         features: float32 (n, dim).
-        parent: the parent layer's weight (parents, dim) and bias (parents,), if children read the
-            ReLU of its logits, as the study's do; None if they read the features.
+        parent: the parent layer if children read the ReLU of its logits, as the study's do; None
+            if they read the features.
     """
-    if parent is None:
-        return features
-    return np.maximum(features @ parent["weight"].T + parent["bias"], 0)
+    return features if parent is None else rectified(parent, features)
 
 
 def fit(x: np.ndarray, labels: np.ndarray, children: int, l2: float) -> dict[str, np.ndarray]:
@@ -61,10 +61,8 @@ def _objective(
     """Loss and gradient at parameters ((dim + 1) * children,), the bias in the last row."""
     parameters = flat.reshape(x.shape[1] + 1, target.shape[1]).astype(x.dtype)
     weight = parameters[:-1]
-    logits = x @ weight + parameters[-1]
-    logits -= logits.max(1, keepdims=True)
-    log_sum = np.log(np.exp(logits).sum(1, keepdims=True))
-    loss = np.mean(log_sum[:, 0] - (logits * target).sum(1)) + l2 / 2 * np.sum(weight**2)
-    error = (np.exp(logits - log_sum) - target) / len(x)
+    log_shares = log_softmax(x @ weight + parameters[-1], axis=1)
+    loss = l2 / 2 * np.sum(weight**2) - np.mean((log_shares * target).sum(1))
+    error = (np.exp(log_shares) - target) / len(x)
     gradient = np.vstack([x.T @ error + l2 * weight, error.sum(0)])
     return float(loss), gradient.ravel().astype(np.float64)

@@ -3,53 +3,41 @@
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from treehead.heads import loop
-from treehead.heads.linear import Linear
+from treehead.data.embeddings import Examples
+from treehead.heads import linear, tree
+from treehead.heads.layers import Linear
 
 
 def fit(
-    features: np.ndarray,
-    fine: np.ndarray,
+    train: Examples,
+    *,
     parent_of: np.ndarray,
-    settings: dict[str, Any],
+    training: dict[str, Any],
     seed: int,
+    objective: str,
+    child_weight: float = 1.0,
 ) -> Linear:
     """Fit the parent layer.
 
     Args:
-        features: float32 (n, dim).
-        fine: fine labels, int64 (n,).
-        parent_of: parent of each fine class, int64 (classes,).
-        settings: the `parent` part of the config; its `objective` chooses the loss.
+        train: features and fine labels.
+        parent_of: parent of each class, (classes,).
+        training: as for `loop.train`.
         seed: seed of initialisation and order.
+        objective: "parent" is the loss of the parents alone. "joint" adds child_weight times that
+            of a layer for the classes on the ReLU of the parent logits, so that these carry what
+            children need.
     """
-    parents = int(parent_of.max()) + 1
-    inputs, mean, std = loop.standardized(features)
-    torch.manual_seed(seed)
-    upper = nn.Linear(inputs.shape[1], parents)
-    to_parent = loop.toward(parent_of[fine], None, 1)
-    if settings["objective"] == "parent":
-        model: nn.Module = upper
-
-        def loss(rows: torch.Tensor) -> torch.Tensor:
-            return to_parent(upper(inputs[rows]), rows)
-
-    else:
-        lower = nn.Linear(parents, len(parent_of))
-        model = nn.ModuleList([upper, lower])
-        to_fine = loop.toward(fine, None, 1)
-
-        def loss(rows: torch.Tensor) -> torch.Tensor:
-            """Parent + child_weight * class, so that the logits carry what children need.
-
-            The ReLU stands here since the children, who replace the lower layer, read through one.
-            """
-            logits = upper(inputs[rows])
-            fine_loss = to_fine(lower(logits.relu()), rows)
-            return to_parent(logits, rows) + settings["child_weight"] * fine_loss
-
-    loop.train(model, loss, len(inputs), settings, seed, "parent")
-    return Linear(*loop.folded(upper.weight, upper.bias, mean, std))
+    if objective == "parent":
+        parents = Examples(train.features, parent_of[train.labels], int(parent_of.max()) + 1)
+        return Linear(**linear.fit(parents, training=training, seed=seed).arrays)
+    joint = tree.fit(
+        train,
+        parent_of=parent_of,
+        training=training,
+        seed=seed,
+        reads="parent_logits",
+        child_weight=child_weight,
+    )
+    return Linear(joint["parent_weight"], joint["parent_bias"])

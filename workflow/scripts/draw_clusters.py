@@ -2,17 +2,17 @@
 
 import pandas
 
-from treehead import artifacts, console
+from treehead import console
 from treehead.data import clusters, embeddings, taxonomy
-from treehead.heads import fitting, seeds
+from treehead.heads import fitting
 from treehead.report import figures
 
 settings = snakemake.params.clusters
 with console.job(snakemake.log[0]):
     tree = taxonomy.read(snakemake.input.taxonomy)
     features, fine = embeddings.read(snakemake.input.embeddings).flat()
-    fitted = artifacts.read_tensors(snakemake.input.linear)
-    logits = fitting.predict("linear", seeds.of_seed(fitted, settings["flat_seed"]), features)
+    head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
+    logits = fitting.predict("linear", head, features)
     alike = clusters.similarity(clusters.confusion(logits, fine))
     drawn = figures.dendrogram(alike, tree, settings["title"])
     figures.save(drawn, snakemake.output.dendrogram)

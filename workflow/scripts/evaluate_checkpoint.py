@@ -4,7 +4,7 @@ from treehead import artifacts, console
 from treehead.backbones import weights
 from treehead.data import embeddings, taxonomy
 from treehead.evaluation import metrics
-from treehead.heads.linear import Linear
+from treehead.heads.layers import Linear
 
 with console.job(snakemake.log[0]):
     if snakemake.params.finetune["epochs"] > 0:

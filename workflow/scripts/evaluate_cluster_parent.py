@@ -5,7 +5,7 @@ import pandas
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy
 from treehead.evaluation import metrics
-from treehead.heads.linear import Linear
+from treehead.heads.layers import Linear
 
 with console.job(snakemake.log[0]):
     test = embeddings.read(snakemake.input.test)

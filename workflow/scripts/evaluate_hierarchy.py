@@ -5,29 +5,26 @@ import torch
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy
 from treehead.evaluation import predictions, trees
-from treehead.heads import fitting, seeds
-from treehead.heads.linear import Linear
+from treehead.heads import fitting
+from treehead.heads.layers import Linear
 from treehead.hierarchy import reduction
-from treehead.hierarchy.tree import Hierarchy
+from treehead.hierarchy.tree import assemble
 
 settings = snakemake.params.evaluation
 with console.job(snakemake.log[0]):
     torch.set_num_threads(settings["threads"])
-    tree = Hierarchy(
-        taxonomy=taxonomy.read(snakemake.input.taxonomy, settings["classes"]),
-        parent=Linear(**artifacts.read_tensors(snakemake.input.parent)),
-        child=[
-            Linear(reduction.load(weight), reduction.load(bias))
-            for weight, bias in zip(snakemake.input.weights, snakemake.input.biases, strict=True)
-        ],
-        child_input=settings["child_input"],
-    )
-    fitted = artifacts.read_tensors(snakemake.input.linear)
-    flat = fitting.linear(seeds.of_seed(fitted, settings["flat_seed"]))
-    val = embeddings.read(snakemake.input.val)
-    test = embeddings.read(snakemake.input.test)
-    chosen_by, _ = trees.evaluate(tree, flat, val, settings["top_k"])
-    report, predicted = trees.evaluate(tree, flat, test, settings["top_k"])
+    classes = taxonomy.read(snakemake.input.taxonomy, settings["classes"])
+    children = [
+        Linear(reduction.load(weight), reduction.load(bias))
+        for weight, bias in zip(snakemake.input.weights, snakemake.input.biases, strict=True)
+    ]
+    parent = Linear(**artifacts.read_tensors(snakemake.input.parent))
+    tree = assemble(classes, parent, children, settings["child_input"])
+    flat = fitting.linear(fitting.load(snakemake.input.linear)[settings["flat_seed"]])
+    shown = {"parent_names": classes.parent_names, "top_k": settings["top_k"]}
+    val, test = (embeddings.read(snakemake.input[split]) for split in ("val", "test"))
+    chosen_by, _ = trees.evaluate(tree, flat, val, **shown)
+    report, predicted = trees.evaluate(tree, flat, test, **shown)
     report |= {
         "n_test": len(test.fine),
         "val": {key: chosen_by[key] for key in ("accuracy", "parent_accuracy", "top_k", "flat")},

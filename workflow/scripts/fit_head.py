@@ -2,19 +2,22 @@
 
 import torch
 
-from treehead import artifacts, console
+from treehead import console
 from treehead.data import embeddings, taxonomy
 from treehead.heads import fitting
 
 settings, name = snakemake.params.head, snakemake.wildcards.head
 with console.job(snakemake.log[0]):
     torch.set_num_threads(settings["threads"])
-    features, labels = embeddings.read(snakemake.input.embeddings).flat()
-    train = embeddings.Examples(features, labels, settings["classes"])
-    teacher = None
-    if settings["teacher"]:
-        teacher = settings["teacher"], artifacts.read_tensors(snakemake.input.teacher[0])
-    own = taxonomy.complete(settings["settings"], snakemake.input.taxonomy)
-    fitted = fitting.fit(settings["module"], train, own, settings["seeds"], teacher, name)
-    artifacts.write_tensors(snakemake.output[0], fitted)
+    train = embeddings.read(snakemake.input.embeddings).examples(settings["classes"])
+    teachers = [(settings["teacher"], fitting.load(path)) for path in snakemake.input.teacher]
+    heads = fitting.fit(
+        settings["module"],
+        train,
+        settings=taxonomy.complete(settings["settings"], snakemake.input.taxonomy),
+        seeds=settings["seeds"],
+        what=name,
+        teacher=next(iter(teachers), None),
+    )
+    fitting.save(snakemake.output[0], heads)
     console.say(f"{name}: fitted for {len(settings['seeds'])} seeds")

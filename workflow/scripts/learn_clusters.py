@@ -1,14 +1,13 @@
 """Learn clusters of the classes from what the full head confuses."""
 
-from treehead import artifacts, console
+from treehead import console
 from treehead.data import clusters, embeddings, taxonomy
-from treehead.heads import fitting, seeds
+from treehead.heads import fitting
 
 settings = snakemake.params.clusters
 with console.job(snakemake.log[0]):
     features, fine = embeddings.read(snakemake.input.embeddings).flat()
-    fitted = artifacts.read_tensors(snakemake.input.linear)
-    head = seeds.of_seed(fitted, settings["flat_seed"])
+    head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
     confused = clusters.confusion(fitting.predict("linear", head, features), fine)
     alike = clusters.similarity(confused)
     cluster_of = clusters.balanced(alike, settings["groups"], settings["seed"])

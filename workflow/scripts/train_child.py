@@ -2,6 +2,7 @@
 
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy
+from treehead.heads.layers import Linear
 from treehead.hierarchy import children
 
 with console.job(snakemake.log[0]):
@@ -9,7 +10,8 @@ with console.job(snakemake.log[0]):
         snakemake.params.child, snakemake.input.taxonomy, int(snakemake.wildcards.parent)
     )
     features, labels = embeddings.read(snakemake.input.embeddings).among(settings["classes"])
-    parent = artifacts.read_tensors(snakemake.input.parent) if snakemake.input.parent else None
+    path = snakemake.input.parent
+    parent = Linear(**artifacts.read_tensors(path)) if path else None
     x = children.inputs(features, parent)
     head = children.fit(x, labels, len(settings["classes"]), settings["l2"])
     artifacts.write_tensors(snakemake.output[0], head)

@@ -10,6 +10,13 @@ from treehead.hierarchy import parent
 with console.job(snakemake.log[0]):
     settings = taxonomy.complete(snakemake.params.parent, snakemake.input.taxonomy)
     torch.set_num_threads(settings["threads"])
-    features, fine = embeddings.read(snakemake.input.embeddings).flat()
-    head = parent.fit(features, fine, np.array(settings["parent_of"]), settings, settings["seed"])
+    train = embeddings.read(snakemake.input.embeddings).examples(len(settings["parent_of"]))
+    objective = {key: settings[key] for key in ("objective", "child_weight") if key in settings}
+    head = parent.fit(
+        train,
+        parent_of=np.array(settings["parent_of"]),
+        training=settings,
+        seed=settings["seed"],
+        **objective,
+    )
     artifacts.write_tensors(snakemake.output[0], head._asdict())
