@@ -50,10 +50,11 @@ def table(marks: dict[str, dict[str, np.ndarray]], baselines=("linear",), margin
         report(head, list(dict.fromkeys(name.split("-")[0] for name in columns)))
         for head, columns in marks.items()
     ]
-    seconds = [10.0 * (place + 1) for place in range(len(marks))]
-    return comparison.table(
-        reports, [predictions(each) for each in marks.values()], seconds, list(baselines), margin
-    )
+    measured = [
+        comparison.Measured(report, predictions(columns), 10.0 * (place + 1))
+        for place, (report, columns) in enumerate(zip(reports, marks.values(), strict=True))
+    ]
+    return comparison.table(measured, baselines=list(baselines), margin=margin)
 
 
 def p_of_seed(head: str, precision: str, baseline: str, seed: int) -> float:
@@ -137,7 +138,8 @@ def test_a_row_says_what_the_evaluation_measured(tmp_path):
     measured, answers = heads.evaluate("linear", files, np.zeros(3, int), test, test)
     about = {"head": "linear", "module": "linear", "setting": ""}
     predicted = pd.DataFrame({"fine": fine, **answers})
-    (row,) = comparison.table([about | measured], [predicted], [3.0], ["linear"], 0.01).itertuples()
+    known = [comparison.Measured(about | measured, predicted, 3.0)]
+    (row,) = comparison.table(known, baselines=["linear"], margin=0.01).itertuples()
     figures = measured["precisions"]["float32"]
     right = [predicted[f"float32-{seed}"] == fine for seed in SEEDS]
     assert row.accuracy_mean == row.val_accuracy == pytest.approx(np.mean(right))

@@ -5,7 +5,7 @@ in any seed. It is not inferior if its accuracy, the mean over seeds, is surely 
 was set in advance.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,19 +21,25 @@ COLUMNS = [
 ]
 
 
-def table(
-    reports: list[dict[str, Any]],
-    predictions: list[pd.DataFrame],
-    seconds: list[float],
-    baselines: list[str],
-    margin: float,
-) -> pd.DataFrame:
+class Measured(NamedTuple):
+    """What is known of one head before it is compared.
+
+    Args:
+        report: its metrics, as `heads.evaluate` gives them, with its name, module and setting.
+        predictions: the true class `fine`, and a column for each precision and seed.
+        seconds: how long its job took for all seeds.
+    """
+
+    report: dict[str, Any]
+    predictions: pd.DataFrame
+    seconds: float
+
+
+def table(measured: list[Measured], *, baselines: list[str], margin: float) -> pd.DataFrame:
     """One row for each head and precision.
 
     Args:
-        reports: metrics of each head, as `evaluation.evaluate` gives them, with its name.
-        predictions: for each head the true class `fine` and a column for each precision and seed.
-        seconds: how long each head's job took for all seeds.
+        measured: the heads.
         baselines: heads to test against, the first for the column `p_value`, the others for
             `p_value_<head>`; of each the first precision.
         margin: largest loss of accuracy against the first baseline that does not matter.
@@ -44,25 +50,32 @@ def table(
     """
     right: dict[tuple[str, str], np.ndarray] = {}
     rows = []
-    for report, predicted, time in zip(reports, predictions, seconds, strict=True):
-        for precision, figures in report["precisions"].items():
-            columns = [name for name in predicted if name.startswith(f"{precision}-")]
-            marks = predicted[columns].to_numpy() == predicted[["fine"]].to_numpy()
-            right[report["head"], precision] = marks.T
-            rows.append(_row(report, precision, figures, time / len(columns)))
+    for head in measured:
+        for precision, figures in head.report["precisions"].items():
+            columns = [name for name in head.predictions if name.startswith(f"{precision}-")]
+            marks = head.predictions[columns].to_numpy() == head.predictions[["fine"]].to_numpy()
+            right[head.report["head"], precision] = marks.T
+            rows.append(_row(head.report, precision, figures, head.seconds / len(columns)))
     frame = pd.DataFrame(rows)
-    keys = list(right)
-    for place, baseline in enumerate(baselines):
-        against = next(right[key] for key in keys if key[0] == baseline)
-        p = np.array([list(map(significance.p_of_loss, right[key], against)) for key in keys])
-        name = f"p_value_{baseline}" if place else "p_value"
-        frame[name] = p.min(1)
-        if not place:
-            frame["p_holm"] = np.apply_along_axis(significance.holm, 0, p).min(1)
-            differences = [(right[key].astype(float) - against).mean(0) for key in keys]
-            frame["noninferior"] = [
-                significance.noninferior(difference, margin) for difference in differences
-            ]
+
+    def of_baseline(name: str) -> np.ndarray:
+        return next(marks for (head, _), marks in right.items() if head == name)
+
+    def p_of_loss(against: np.ndarray) -> np.ndarray:
+        """(rows, seeds)"""
+        return np.array(
+            [list(map(significance.p_of_loss, marks, against)) for marks in right.values()]
+        )
+
+    first, *others = baselines
+    against = of_baseline(first)
+    p = p_of_loss(against)
+    differences = [(marks.astype(float) - against).mean(0) for marks in right.values()]
+    frame["p_value"] = p.min(1)
+    frame["p_holm"] = np.apply_along_axis(significance.holm, 0, p).min(1)
+    frame["noninferior"] = [significance.noninferior(each, margin) for each in differences]
+    for name in others:
+        frame[f"p_value_{name}"] = p_of_loss(of_baseline(name)).min(1)
     return frame[[*COLUMNS, *(name for name in frame if name not in COLUMNS)]]
 
 
