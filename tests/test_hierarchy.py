@@ -37,8 +37,9 @@ class Parts(NamedTuple):
         return assemble(self.taxonomy, self.parent, self.child, self.reads)
 
     def evaluate(self, flat: Linear, images: Embeddings, top_k: list[int]) -> tuple:
+        splits = {"val": images, "test": images}
         names = self.taxonomy.parent_names
-        return trees.evaluate(self.tree, flat, images, parent_names=names, top_k=top_k)
+        return trees.evaluate(self.tree, flat, **splits, parent_names=names, top_k=top_k)
 
 
 def random_parts(sizes: list[int], reads: str, seed: int) -> Parts:

@@ -41,17 +41,35 @@ def routing(
 
 
 def evaluate(
-    tree: Tree, flat: Linear, embeddings: Embeddings, *, parent_names: list[str], top_k: list[int]
+    tree: Tree,
+    flat: Linear,
+    *,
+    val: Embeddings,
+    test: Embeddings,
+    parent_names: tuple[str, ...],
+    top_k: list[int],
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """All metrics of one split, images as they are, and the predictions (n,) with one parent.
+    """All metrics on test, of val what ranks settings; and the predictions (n,) with one parent.
 
     Args:
         tree: the classifier.
         flat: the full head on the same features.
-        embeddings: of the split.
+        val, test: embeddings of the splits, of which the images as they are count.
         parent_names: names of the rows of the table of parents.
         top_k: also with this many of the most likely parents.
     """
+    ranks, _ = _measure(tree, flat, val, top_k)
+    report, predicted = _measure(tree, flat, test, top_k)
+    for row in report["per_parent"]:
+        row["name"] = parent_names[row["parent"]]
+    ranking = {key: ranks[key] for key in ("accuracy", "parent_accuracy", "top_k", "flat")}
+    return report | {"n_test": len(test.fine), "val": ranking}, predicted
+
+
+def _measure(
+    tree: Tree, flat: Linear, embeddings: Embeddings, top_k: list[int]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """All metrics of one split, and the predictions (n,) with one parent."""
     features, fine = embeddings.features[0], embeddings.fine
     routed = tree.route(features, 1)
     predicted = tree.predict(features, routed)
@@ -59,8 +77,6 @@ def evaluate(
     routes = routing(tree, features, fine, top_k=top_k)
     for k, row in routes["top_k"].items():
         row.update(_macs(tree.cost(tree.route(features, int(k)))))
-    for row in routes["per_parent"]:
-        row["name"] = parent_names[row["parent"]]
     report = {
         "accuracy": right,
         "accuracy_ci95": metrics.wilson_interval(int((predicted == fine).sum()), len(fine)),

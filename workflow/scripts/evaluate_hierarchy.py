@@ -21,13 +21,16 @@ with console.job(snakemake.log[0]):
     parent = Linear(**artifacts.read_tensors(snakemake.input.parent))
     tree = assemble(classes, parent, children, settings["child_input"])
     flat = fitting.linear(fitting.load(snakemake.input.linear)[settings["flat_seed"]])
-    shown = {"parent_names": classes.parent_names, "top_k": settings["top_k"]}
     val, test = (embeddings.read(snakemake.input[split]) for split in ("val", "test"))
-    chosen_by, _ = trees.evaluate(tree, flat, val, **shown)
-    report, predicted = trees.evaluate(tree, flat, test, **shown)
+    report, predicted = trees.evaluate(
+        tree,
+        flat,
+        val=val,
+        test=test,
+        parent_names=classes.parent_names,
+        top_k=settings["top_k"],
+    )
     report |= {
-        "n_test": len(test.fine),
-        "val": {key: chosen_by[key] for key in ("accuracy", "parent_accuracy", "top_k", "flat")},
         "dataset": settings["dataset"],
         "backbone": settings["backbone"],
         "config_sha256": artifacts.sha256(snakemake.input.config),
