@@ -101,3 +101,13 @@ def test_the_links_of_a_page_lead_somewhere(page: Path):
 def _anchor(line: str) -> str:
     """The anchor of a Markdown heading."""
     return re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+
+
+def test_the_design_names_every_rule_and_no_other():
+    rules = set()
+    for file in ROOT.glob("workflow/rules/*.smk"):
+        defined = re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)", file.read_text(), re.MULTILINE)
+        rules |= set(defined)
+    graph = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").split("\n## ")[1]
+    rows = [line.split("|") for line in graph.splitlines() if line.startswith("| ")]
+    assert {name for row in rows for name in re.findall("`([a-z_]+)`", row[2])} == rules
