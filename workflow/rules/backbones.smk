@@ -1,7 +1,7 @@
 # In: the source of the weights, a trained backbone and the images.
 # Out: a backbone's first weights, its ONNX file, its cost and its embeddings.
 rule fetch_weights:
-    """Weights of any make, or a seeded initialisation, as one canonical file."""
+    """Weights of any accepted format, or a seeded initialisation, as one canonical file."""
     input:
         **LOCAL_FILES["weights"],
         code=code("fetch_weights"),
@@ -18,7 +18,7 @@ rule fetch_weights:
 
 
 rule export_backbone:
-    """The backbone as ONNX, images in and features out, proven equal to the eager network."""
+    """The backbone as ONNX, images in and features out, compared with the eager network."""
     input:
         weights="<model>/backbone/weights.safetensors",
         train=f"{DATASET}/train.parquet",
@@ -35,7 +35,7 @@ rule export_backbone:
 
 
 rule count_backbone:
-    """What the backbone costs, for those who compare heads."""
+    """The cost of the backbone, for the comparison of heads."""
     input:
         code=code("count_backbone"),
     output:
@@ -50,7 +50,7 @@ rule count_backbone:
 
 
 rule embed:
-    """Every image of a split once per view through the frozen backbone."""
+    """Features of each image of a split in each view, from the frozen backbone."""
     input:
         images=branch(
             lambda wildcards: wildcards.split == "test",

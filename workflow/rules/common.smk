@@ -21,7 +21,7 @@ PARENTS = [
     str(parent)
     for parent in range(len(TAXONOMY.classes) if TAXONOMY else taxonomy.groups(config["taxonomy"]))
 ]
-# The taxonomy as an input of jobs that can't have it as a setting, since it is learned.
+# A learned taxonomy is an input of the jobs that need it, since it cannot be a setting.
 LEARNED = [] if TAXONOMY else ["<results>/taxonomy.json"]
 DATASET = f"resources/datasets/{config['dataset']['name']}"
 WEIGHTS = "resources/weights/{architecture}-{digest}".format(
@@ -31,7 +31,7 @@ WEIGHTS = "resources/weights/{architecture}-{digest}".format(
 
 
 def code(rule, *heads):
-    """A rule's script and the treehead modules that it reaches: when one changes, the rule is invalid.
+    """A rule's script and the treehead modules that it imports: if one changes, the rule reruns.
 
     The modules of `heads` are those that the script loads by name.
     """
@@ -41,7 +41,7 @@ def code(rule, *heads):
 
 
 def teacher(head):
-    """The name of a head's teacher, in a list; an empty one if it has none."""
+    """The name of a head's teacher in a list, which is empty if it has none."""
     return [HEADS[head].settings["teacher"]] if "teacher" in HEADS[head].settings else []
 
 

@@ -20,7 +20,7 @@ if config["dataset"]["source"] == "generated":
 else:
 
     rule fetch_dataset:
-        """Take the two parquet files from the hub or a folder, and check all that is in them."""
+        """Copy the two parquet files from the hub or a folder, and check every image and label."""
         input:
             **LOCAL_FILES["dataset"],
             code=code("fetch_dataset"),
@@ -38,7 +38,7 @@ else:
 
 
 rule build_taxonomy:
-    """The partition of the classes into parents, compared with the labels of the train images."""
+    """The partition of the classes into parents, checked against the labels of the train images."""
     input:
         train=f"{DATASET}/train.parquet",
         learned=branch(TAXONOMY is None, then="<results>/hierarchy10/taxonomy.json", otherwise=[]),

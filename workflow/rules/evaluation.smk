@@ -1,7 +1,7 @@
 # In: what was trained, and the embeddings of val and test.
 # Out: metrics, predictions and comparisons.
 rule record_config:
-    """The effective configuration of this run, beside its results."""
+    """The configuration that this run used, beside its results."""
     input:
         code=code("record_config"),
     output:
@@ -34,7 +34,7 @@ rule evaluate_backbone:
 
 
 rule evaluate_head:
-    """What the packed head says of the test images, and what that costs."""
+    """Predictions and cost of the packed head on the test images."""
     input:
         test="<model>/embeddings/test.safetensors",
         val="<model>/embeddings/val.safetensors",
@@ -101,7 +101,7 @@ rule evaluate_hierarchy:
 
 
 rule evaluate_cluster_parent:
-    """How often the parent layer finds the learned cluster of a test image."""
+    """Accuracy of the parent layer of the learned clusters on the test images."""
     input:
         test="<results>/embeddings/test.safetensors",
         taxonomy="<results>/hierarchy10/taxonomy.json",

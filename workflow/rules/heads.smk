@@ -4,7 +4,7 @@ PACKED = expand("{precision}-{seed}", precision=config["precisions"], seed=confi
 
 
 rule fit_head:
-    """A head on the train embeddings, once for each seed."""
+    """Fit a head to the train embeddings, once for each seed."""
     input:
         embeddings="<model>/embeddings/train.safetensors",
         teacher=lambda wildcards: expand(
@@ -26,7 +26,7 @@ rule fit_head:
 
 
 rule pack_head:
-    """The head as a device would hold it: one file for each precision and seed."""
+    """The head as a device stores it: one file for each precision and seed."""
     input:
         head="<model>/heads/{head}/head.safetensors",
         code=code("pack_head"),

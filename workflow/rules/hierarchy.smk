@@ -25,7 +25,7 @@ if config["parent"]["objective"] == "finetuned":
 else:
 
     rule train_parent:
-        """The upper level: features to parents, for the parents alone or for their children too."""
+        """The parent layer: features to parents, trained alone or together with the classes."""
         input:
             embeddings="<model>/embeddings/train.safetensors",
             taxonomy=LEARNED,
@@ -64,7 +64,7 @@ rule train_child:
 
 
 rule reduce_child:
-    """Of a child head exactly its weight and its bias, as bare tensors."""
+    """Only the weight and the bias of a child head, as bare tensors."""
     input:
         child="<model>/hierarchy100/children/{parent}.safetensors",
         code=code("reduce_child"),
@@ -96,7 +96,7 @@ rule learn_clusters:
 
 
 rule train_cluster_parent:
-    """The parent layer of the learned clusters, alone."""
+    """The parent layer of the learned clusters, trained for the clusters alone."""
     input:
         embeddings="<results>/embeddings/train.safetensors",
         taxonomy=["<results>/hierarchy10/taxonomy.json"],

@@ -96,7 +96,7 @@ rule tabulate_parents:
 
 
 rule draw_clusters:
-    """The learned clusters: a dendrogram of confusions on train, and of what the parent makes of them."""
+    """The learned clusters: a dendrogram of confusions on train, and the confusion of their parent."""
     input:
         embeddings="<results>/embeddings/train.safetensors",
         linear="<results>/heads/linear/head.safetensors",

@@ -1,7 +1,7 @@
 # In: the data set and the first weights.
 # Out: the trained backbone, and the head that it was trained with.
 rule finetune_backbone:
-    """Train backbone and head on train, and keep the best epoch by val; no epochs keep the weights."""
+    """Train backbone and head on train and keep the best epoch by val; 0 epochs keep the weights."""
     input:
         train=f"{DATASET}/train.parquet",
         weights=f"{WEIGHTS}.safetensors",
