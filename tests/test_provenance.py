@@ -90,6 +90,12 @@ def test_any_form_of_import_counts(reached, text: str):
     }
 
 
+def test_a_table_beside_a_module_counts_with_it(reached):
+    found = reached("from treehead.data.demo100 import classes")
+    assert "treehead/data/demo100/families.yaml" in found
+    assert "treehead/data/demo100/families.yaml" not in reached("from treehead.data import dataset")
+
+
 def test_other_peoples_modules_do_not_count(reached):
     assert reached("import json\nimport numpy as np\nfrom pathlib import Path") == set()
 

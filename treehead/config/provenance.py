@@ -22,8 +22,8 @@ def _graph() -> grimp.ImportGraph:
 def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     """Files of the treehead modules that a script imports, directly or through others.
 
-    A module's packages run before it, so they are among them. `loaded` names more modules: those
-    that a setting chooses, which the script loads by their name.
+    A module's packages run before it, so they are among them, and so are the tables (.yaml) beside
+    it. `loaded` names more modules: those that a setting chooses, which the script loads by name.
     """
     named = set(loaded)
     for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
@@ -34,7 +34,8 @@ def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     direct = named & _graph().modules
     reached = direct.union(*(_graph().find_upstream_modules(module) for module in direct))
     packages = {package for module in reached for package in _packages(module)}
-    return sorted(map(_file, reached | packages))
+    files = {_file(module) for module in reached | packages}
+    return sorted(files | {data for file in files for data in file.parent.glob("*.yaml")})
 
 
 def _packages(module: str) -> list[str]:

@@ -7,9 +7,12 @@ its own generator, so only the seed, split, class and index decide its pixels.
 
 import io
 from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from treehead.data.demo100 import shapes
@@ -29,11 +32,8 @@ OPACITY = (0.6, 1)
 NOISE = (0.02, 0.08)  # standard deviation, of the range 0..1
 HUE_SPREAD = 0.03  # standard deviation in turns
 
-ANY_WAY = TURN / 2
-UPRIGHT = TURN / 50
-SLANTED = TURN / 8
-SIDEWAYS = TURN / 4
-DOWN = TURN / 2
+_TILT = {"upright": TURN / 50, "any way": TURN / 2}
+_ANGLE = {"slanted": TURN / 8, "sideways": TURN / 4, "down": TURN / 2}
 
 
 class Family(NamedTuple):
@@ -48,240 +48,19 @@ class Family(NamedTuple):
     children: dict[str, dict[str, Any]]
 
 
-LETTERS = {
-    "H": (((-0.7, -1), (-0.7, 1)), ((0.7, -1), (0.7, 1)), ((-0.7, 0), (0.7, 0))),
-    "M": (
-        *(((side, -1), (side, 1)) for side in (-0.8, 0.8)),
-        *(((side, 1), (0, -0.3)) for side in (-0.8, 0.8)),
-    ),
-    "U": (
-        *(((side, -0.4), (side, 1)) for side in (-0.7, 0.7)),
-        *(((side, -0.4), (side * 0.4, -1)) for side in (-0.7, 0.7)),
-        ((-0.28, -1), (0.28, -1)),
-    ),
-    "V": (((-0.75, 1), (0, -1)), ((0.75, 1), (0, -1))),
-    "W": (
-        *(((side, 1), (side * 0.6, -1)) for side in (-0.9, 0.9)),
-        *(((side, -1), (0, 0.5)) for side in (-0.54, 0.54)),
-    ),
-}
+def _family(row: dict[str, Any]) -> Family:
+    """A superclass as `families.yaml` describes it."""
+    children = {name: dict(options) for name, options in row["children"].items()}
+    for options in children.values():
+        if "angle" in options:
+            options["angle"] = _ANGLE[options["angle"]]
+        if "extent" in options:
+            options["extent"] = float(Fraction(str(options["extent"]))) * TURN
+    return Family(getattr(shapes, row["figure"]), _TILT[row["tilt"]], children)
 
-FAMILIES = {
-    "arcs": Family(
-        shapes.arc,
-        UPRIGHT,
-        {
-            "bowl-shaped": {"extent": 0.48 * TURN, "angle": DOWN},
-            "bridge-shaped": {"extent": 0.48 * TURN},
-            "horseshoe": {"extent": 0.65 * TURN},
-            "sideways": {"extent": 0.48 * TURN, "angle": SIDEWAYS},
-            "upturned horseshoe": {"extent": 0.65 * TURN, "angle": DOWN},
-        },
-    ),
-    "arrows": Family(
-        shapes.arrow,
-        UPRIGHT,
-        {
-            "downward": {"angle": DOWN},
-            "feathered downward": {"feathered": True, "angle": DOWN},
-            "feathered upward": {"feathered": True},
-            "two-headed": {"down": True},
-            "upward": {},
-        },
-    ),
-    "blobs": Family(
-        shapes.blob,
-        ANY_WAY,
-        {
-            "blue": {"hue": 0.6},
-            "green": {"hue": 0.38},
-            "purple": {"hue": 0.82},
-            "red": {"hue": 0.0},
-            "yellow": {"hue": 0.17},
-        },
-    ),
-    "checks": Family(
-        shapes.checks,
-        UPRIGHT,
-        {
-            "coarse": {"width": 0.48, "height": 0.48},
-            "diamond": {"width": 0.45, "height": 0.45, "angle": SLANTED},
-            "fine": {"width": 0.38, "height": 0.38},
-            "flat": {"width": 0.54, "height": 0.4},
-            "tall": {"width": 0.4, "height": 0.54},
-        },
-    ),
-    "crosses": Family(
-        shapes.cross,
-        UPRIGHT,
-        {
-            "double-barred": {"width": 0.22, "bars": (0.5, -0.1), "reach": 0.65},
-            "heavy": {"width": 0.42, "bars": (0,), "reach": 0.9},
-            "long-footed": {"width": 0.24, "bars": (0.32,), "reach": 0.6},
-            "slanting": {"width": 0.26, "bars": (0,), "reach": 1, "angle": SLANTED},
-            "upright": {"width": 0.26, "bars": (0,), "reach": 0.9},
-        },
-    ),
-    "discs": Family(
-        shapes.cluster,
-        ANY_WAY,
-        {
-            "five": {"count": 5},
-            "four": {"count": 4},
-            "single": {"count": 1},
-            "three": {"count": 3},
-            "two": {"count": 2},
-        },
-    ),
-    "dots": Family(
-        shapes.dots,
-        UPRIGHT,
-        {
-            "big": {"pitch": (0.62, 0.62), "size": 0.22},
-            "columnar": {"pitch": (0.6, 0.44), "size": 0.15},
-            "row-wise": {"pitch": (0.44, 0.6), "size": 0.15},
-            "small": {"pitch": (0.45, 0.45), "size": 0.15},
-            "staggered": {"pitch": (0.66, 0.45), "size": 0.17, "stagger": 0.5},
-        },
-    ),
-    "frames": Family(
-        shapes.frame,
-        UPRIGHT,
-        {
-            "double": {"outlines": ((0.9, 0.9), (0.4, 0.4))},
-            "flat": {"outlines": ((0.95, 0.74),)},
-            "square": {"outlines": ((0.8, 0.8),)},
-            "tall": {"outlines": ((0.74, 0.95),)},
-            "tilted": {"outlines": ((0.75, 0.75),), "angle": SLANTED},
-        },
-    ),
-    "letters": Family(
-        shapes.letter,
-        UPRIGHT,
-        {f"capital {name}": {"strips": strips} for name, strips in LETTERS.items()},
-    ),
-    "meshes": Family(
-        shapes.mesh,
-        UPRIGHT,
-        {
-            "diamond": {"pitch": (0.55, 0.55), "width": 0.14, "angle": SLANTED},
-            "fine": {"pitch": (0.46, 0.46), "width": 0.13},
-            "flat": {"pitch": (0.62, 0.48), "width": 0.13},
-            "tall": {"pitch": (0.48, 0.62), "width": 0.13},
-            "wide": {"pitch": (0.6, 0.6), "width": 0.14},
-        },
-    ),
-    "polygons": Family(
-        shapes.polygon,
-        ANY_WAY,
-        {
-            "eight-sided": {"sides": 8},
-            "five-sided": {"sides": 5},
-            "four-sided": {"sides": 4},
-            "six-sided": {"sides": 6},
-            "three-sided": {"sides": 3},
-        },
-    ),
-    "rays": Family(
-        shapes.rays,
-        ANY_WAY,
-        {
-            "eight": {"count": 8},
-            "five": {"count": 5},
-            "four": {"count": 4},
-            "seven": {"count": 7},
-            "six": {"count": 6},
-        },
-    ),
-    "rings": Family(
-        shapes.rings,
-        ANY_WAY,
-        {
-            "single thick": {"radii": (0.7,), "width": 0.48},
-            "single thin": {"radii": (0.85,), "width": 0.18},
-            "three thin": {"radii": (0.25, 0.57, 0.89), "width": 0.13},
-            "two thick": {"radii": (0.2, 0.78), "width": 0.36},
-            "two thin": {"radii": (0.45, 0.89), "width": 0.17},
-        },
-    ),
-    "ripples": Family(
-        shapes.ripples,
-        UPRIGHT,
-        {
-            "close round": {"period": 0.27, "power": 2},
-            "diamond": {"period": 0.42, "power": 1},
-            "oval": {"period": 0.42, "power": 2, "squeeze": 0.76},
-            "round": {"period": 0.42, "power": 2},
-            "square": {"period": 0.42, "power": 4},
-        },
-    ),
-    "spirals": Family(
-        shapes.spiral,
-        ANY_WAY,
-        {
-            "four-armed": {"arms": 4, "turns": 1.7},
-            "one-armed": {"arms": 1, "turns": 1.7},
-            "tight one-armed": {"arms": 1, "turns": 2.3},
-            "tight two-armed": {"arms": 2, "turns": 2.3},
-            "two-armed": {"arms": 2, "turns": 1.7},
-        },
-    ),
-    "stars": Family(
-        shapes.star,
-        ANY_WAY,
-        {
-            "eight-pointed": {"points": 8, "inner": 0.5},
-            "five-pointed": {"points": 5, "inner": 0.42},
-            "four-pointed": {"points": 4, "inner": 0.38},
-            "seven-pointed": {"points": 7, "inner": 0.48},
-            "six-pointed": {"points": 6, "inner": 0.45},
-        },
-    ),
-    "stripes": Family(
-        shapes.stripes,
-        UPRIGHT,
-        {
-            "narrow level": {"period": 0.47},
-            "narrow upright": {"period": 0.47, "angle": SIDEWAYS},
-            "slanting": {"period": 0.5, "angle": SLANTED},
-            "wide level": {"period": 0.59},
-            "wide upright": {"period": 0.59, "angle": SIDEWAYS},
-        },
-    ),
-    "trees": Family(
-        shapes.tree,
-        UPRIGHT,
-        {
-            "broad": {"depth": 2, "forks": 2, "spread": 1.2},
-            "bushy": {"depth": 2, "forks": 3, "spread": 0.7},
-            "slender": {"depth": 2, "forks": 2, "spread": 0.85},
-            "three-forked": {"depth": 1, "forks": 3, "spread": 0.8},
-            "upside-down": {"depth": 2, "forks": 2, "spread": 1.0, "angle": DOWN},
-        },
-    ),
-    "waves": Family(
-        shapes.wave,
-        UPRIGHT,
-        {
-            "double long": {"cycles": 1.6, "height": 0.4, "lines": (-0.35, 0.35)},
-            "double short": {"cycles": 2.1, "height": 0.25, "lines": (-0.4, 0.4)},
-            "long": {"cycles": 1.6, "height": 0.45, "lines": (0,)},
-            "short": {"cycles": 2.1, "height": 0.4, "lines": (0,)},
-            "standing": {"cycles": 1.7, "height": 0.4, "lines": (0,), "angle": SIDEWAYS},
-        },
-    ),
-    "wedges": Family(
-        shapes.wedge,
-        ANY_WAY,
-        {
-            "five-sixths": {"extent": 5 / 6 * TURN},
-            "half": {"extent": 1 / 2 * TURN},
-            "one-sixth": {"extent": 1 / 6 * TURN},
-            "one-third": {"extent": 1 / 3 * TURN},
-            "two-thirds": {"extent": 2 / 3 * TURN},
-        },
-    ),
-}
+
+_TABLE = yaml.safe_load(Path(__file__).with_name("families.yaml").read_text(encoding="utf-8"))
+FAMILIES = {name: _family(row) for name, row in _TABLE.items()}
 
 _CLASSES = {
     f"{child} {name}": (name, options)
