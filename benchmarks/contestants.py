@@ -1,4 +1,4 @@
-"""Who is timed: our trainer, the study's pipeline, micromind's trainer, and the machine itself."""
+"""What is timed: our trainer, the study's pipeline, micromind's trainer, and the machine's peak."""
 
 import io
 import itertools
@@ -38,7 +38,7 @@ PEAK_SIDE = 2048  # of the matrices whose product gives the peak
 
 
 class Stopwatch:
-    """Times the steps of a loop; its first ones fill caches and queues, and don't count."""
+    """Times the steps of a loop, except the first ones, which fill caches and queues."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -46,7 +46,7 @@ class Stopwatch:
         self.first = 0  # step that counts; 0 as long as none does
 
     def enough(self) -> bool:
-        """Asked where each step begins: do the steps so far make a measurement?"""
+        """Whether the steps so far are a measurement; call it at the start of each step."""
         self.begins.append(time.perf_counter())
         last = len(self.begins) - 1
         passed = self.begins[last] - self.begins[self.first]
@@ -57,13 +57,13 @@ class Stopwatch:
         return False
 
     def steps_per_second(self) -> float:
-        """Of the steps that count."""
+        """Steps per second, without the warm-up."""
         steps = self.begins[self.first :]
         return (len(steps) - 1) / (steps[-1] - steps[0])
 
 
 def steps_per_second(step: Callable[..., object], batches: Iterable, seconds: float) -> float:
-    """How fast `step` takes the batches, waiting for them included."""
+    """How fast `step` consumes the batches, including the wait for them."""
     watch = Stopwatch(seconds)
     for batch in batches:
         if watch.enough():
@@ -106,7 +106,7 @@ def in_own_process(run: Callable[..., float], *arguments: Any) -> float:
 
 
 class OneByOne(Dataset):
-    """Images as the study read them, over and over: arrays that PIL augments one by one."""
+    """Images as the study reads them, repeated: arrays that PIL augments one by one."""
 
     def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
         self.arrays = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
@@ -134,7 +134,7 @@ def one_by_one(config: Config) -> transforms.Compose:
 
 
 def loader(config: Config, images: Images) -> DataLoader:
-    """The study's: a worker for each thread, CutMix or MixUp of each batch where it is mixed."""
+    """The study's loader: a worker for each thread, CutMix or MixUp if configured."""
     chosen, classes = config["finetune"]["augment"], config["dataset"]["classes"]
     mixes = [mix(alpha=chosen["mix_alpha"], num_classes=classes) for mix in (v2.CutMix, v2.MixUp)]
     mix = v2.RandomChoice(mixes)
@@ -175,7 +175,7 @@ def study(config: Config, images: Images, seconds: float) -> float:
 
 
 class Enough(Exception):
-    """Ends a trainer that would go on to the end of its epoch."""
+    """Stops a trainer before the end of its epoch."""
 
 
 class Mind(micromind.MicroMind):
@@ -212,7 +212,7 @@ def by_micromind(config: Config, images: Images, seconds: float) -> float:
 def computing(
     config: Config, layout: torch.memory_format, precision: torch.dtype, seconds: float
 ) -> float:
-    """Images/s of forward, backward and Adam's step on a batch that is there already."""
+    """Images/s of forward, backward and Adam's step on a batch in memory."""
     size, n = config["backbone"]["image_size"], config["finetune"]["batch_size"]
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(n, 3, size, size, generator=generator).to(memory_format=layout)
@@ -222,12 +222,12 @@ def computing(
 
 
 def embedding_with(run: Callable, images: Any, size: int, seconds: float) -> float:
-    """Images/s of `run`, given `size` of the images at a time."""
+    """Images/s of `run` in batches of `size` images."""
     return size * steps_per_second(run, itertools.repeat(images[:size]), seconds)
 
 
 def peak(precision: torch.dtype, seconds: float) -> float:
-    """The machine's operations a second in the fastest of its products of large matrices."""
+    """Operations a second of the machine's fastest product of large matrices."""
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(2, PEAK_SIDE, PEAK_SIDE, generator=generator).to(precision)
     fastest, end = float("inf"), time.perf_counter() + seconds

@@ -27,7 +27,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Print images per second of both, and of the way from parquet to stored features."""
+    """Print images per second of both, and from parquet to stored features."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
     parser.add_argument("--images", type=int, default=1000, help="images a turn (default 1000)")

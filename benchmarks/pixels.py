@@ -1,4 +1,4 @@
-"""How far logistic regression on raw pixels gets on demo100: the task must need more than that."""
+"""Accuracy of logistic regression on the raw pixels of demo100: the task must be harder than that."""
 
 import argparse
 

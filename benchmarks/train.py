@@ -1,7 +1,7 @@
 """Images per second of training and embedding: ours, the study's pipeline, micromind's trainer.
 
-They take turns in one run, with the same images of demo100, networks, batches and threads, and ours
-is held against the machine's own matrix products. Writes results/bench.
+They take turns in one run, with the same demo100 images, networks, batches and threads. Ours is also
+compared with the machine's peak, its fastest matrix product. Writes results/bench.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Bench(NamedTuple):
 
 
 def turns(runs: dict[str, Contestant], bench: Bench) -> pd.DataFrame:
-    """Images/s, a column a contestant and a row a round."""
+    """Images/s, one column for each contestant and one row for each round."""
     rounds = range(bench.rounds)
     return pd.DataFrame([{name: run(bench.seconds) for name, run in runs.items()} for _ in rounds])
 
@@ -84,7 +84,7 @@ def ratio(table: pd.DataFrame, fast: str, slow: str) -> float:
 
 
 def described(config: Config, batch: int, precision: torch.dtype) -> Row:
-    """The first columns of a row: what is computed, how, and how much an image is."""
+    """The first columns of a row: what is computed, how, and the MACs of an image."""
     return {
         "backbone": NAMES[config["backbone"]["architecture"]],
         "image_size_px": config["backbone"]["image_size"],
@@ -96,7 +96,7 @@ def described(config: Config, batch: int, precision: torch.dtype) -> Row:
 
 
 def against_peak(row: Row, products: int, bench: Bench) -> Row:
-    """The last columns of a row: the peak, and the share of it that our speed is.
+    """The last columns of a row: the peak, and our share of it.
 
     Args:
         row: the columns so far.
@@ -133,7 +133,7 @@ def training(config: Config, bench: Bench) -> Row:
 
 
 def embedding(config: Config, bench: Bench) -> Row:
-    """A row of the embedding table; micromind has nothing that embeds."""
+    """A row of the embedding table; micromind has no embedding."""
     threads, size = config["threads"]["backbone"], config["embed"]["batch_size"]
     backbone, pixels = contestants.built(config), bench.images.pixels
     with tempfile.TemporaryDirectory() as folder:
@@ -179,7 +179,7 @@ def configured(config: Config, larger: Config, architecture: str, size: int) -> 
 
 
 def drawn() -> Images:
-    """Some images of demo100, by way of a parquet file as the pipeline reads it."""
+    """Some images of demo100, read from a parquet file like the pipeline's."""
     with tempfile.TemporaryDirectory() as folder:
         parquet = Path(folder) / "images.parquet"
         dataset.write(parquet, classes.rows(0, "train", PER_CLASS))
@@ -199,14 +199,14 @@ def printed(table: pd.DataFrame, shown: dict[str, tuple[str, str]]) -> str:
 
 
 def measured(cases: list[Config], bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of training and of embedding, telling after each pair how much time is left."""
+    """The rows of training and of embedding; prints the time left after each pair."""
     begin, rows = time.monotonic(), []
     for done, config in enumerate(cases, 1):
         rows.append((training(config, bench), embedding(config, bench)))
         left = (time.monotonic() - begin) / done * (len(cases) - done)
         name, size = rows[-1][0]["backbone"], config["backbone"]["image_size"]
-        told = f"{name} at {size} px is done, about {left // 60:.0f}:{left % 60:02.0f} left"
-        print(told, file=sys.stderr, flush=True)
+        line = f"{name} at {size} px is done, about {left // 60:.0f}:{left % 60:02.0f} left"
+        print(line, file=sys.stderr, flush=True)
     trained, embedded = map(pd.DataFrame, zip(*rows, strict=True))
     return trained, embedded
 

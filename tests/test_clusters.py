@@ -1,4 +1,4 @@
-"""Balanced clusters against swaps that are tried one by one, and planted blocks."""
+"""Balanced clusters against brute-force swaps and planted blocks."""
 
 from itertools import combinations
 
@@ -93,7 +93,7 @@ def test_confusion_is_the_mean_probability_over_the_images_of_a_class(labels, se
         assert row.sum() == pytest.approx(1 if mine else 0)
 
 
-def test_similarity_asks_how_often_two_classes_are_confused_and_not_which_for_which():
+def test_similarity_ignores_which_of_two_classes_is_taken_for_the_other():
     confused = np.array([[0.8, 0.2, 0.0], [0.0, 0.9, 0.1], [0.0, 0.0, 1.0]])
     alike = clusters.similarity(confused)
     np.testing.assert_array_equal(alike, alike.T)

@@ -1,4 +1,4 @@
-"""The drawn data set: fixed to the byte, a real table of parents, a task of fair difficulty."""
+"""The drawn data set: fixed to the byte, with a real taxonomy, neither trivial nor impossible."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ def test_a_class_is_named_after_its_superclass():
 
 
 def test_fine_labels_are_not_grouped_by_superclass():
-    """A program that takes `fine // 5` for the superclass must fail here as on CIFAR-100."""
+    """A program that assumes the superclass `fine // 5` must fail here as on CIFAR-100."""
     assert (np.arange(100) // 5 == PARENTS).mean() < 0.2
 
 
@@ -107,7 +107,7 @@ def test_a_larger_set_holds_the_images_of_a_smaller_one():
 
 
 def test_figures_are_mirrored_as_often_as_not():
-    """Training flips images, so that handedness may tell no class from another."""
+    """Training flips images, so handedness must not distinguish classes."""
     grids = [classes.placed(np.random.default_rng(seed), angle=0, tilt=0) for seed in range(200)]
     mirrored = np.mean([grid.x[0, -1] < grid.x[0, 0] for grid in grids])
     assert 0.4 < mirrored < 0.6
@@ -133,7 +133,7 @@ def linear_accuracy(train, test):
 
 
 def spectra(images):
-    """Log magnitudes (n, 32 * 17) of the grey images' spectra: blind to where a figure is."""
+    """Log magnitudes (n, 32 * 17) of the grey images' spectra, which ignore a figure's position."""
     grey = images.mean(axis=3)
     grey -= grey.mean(axis=(1, 2), keepdims=True)
     return np.log(np.abs(np.fft.rfft2(grey)) + 0.1).reshape(len(images), -1)

@@ -1,4 +1,4 @@
-"""The exported backbone is the same function for any batch, and nothing in it moves."""
+"""The exported backbone is the same function for any batch, and nothing in it changes."""
 
 import shutil
 from pathlib import Path
@@ -52,7 +52,7 @@ def used(architecture: str, seed: int = 0) -> Backbone:
 
 
 class Exported(NamedTuple):
-    """A backbone, its ONNX file, and what was told and hashed at the export."""
+    """A backbone, its ONNX file, and the difference and hashes of the export."""
 
     backbone: Backbone
     path: Path
@@ -79,7 +79,7 @@ def close(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 def test_the_test_is_not_trivial(exported: Exported):
-    """Features are of order one and tell images apart; the statistics are not the initial ones."""
+    """Features are of order one and differ between images; the statistics are not the initial ones."""
     features = eager(exported.backbone, pictures(8))
     assert 0.1 < np.abs(features).max() < 1000
     assert (features.std(0) > 1e-3).mean() > 0.5
@@ -95,7 +95,7 @@ def test_exported_features_are_the_eager_ones_for_any_batch(exported: Exported, 
     assert close(features, eager(exported.backbone, pictures(n)))
 
 
-def test_the_told_difference_is_the_largest_one_on_the_probe(exported: Exported):
+def test_the_returned_difference_is_the_largest_one_on_the_probe(exported: Exported):
     ours, theirs = (
         embed.with_onnx(exported.path, 1)(pictures(5)),
         eager(exported.backbone, pictures(5)),
@@ -154,7 +154,9 @@ def exporting(monkeypatch: pytest.MonkeyPatch, path: Path, then=lambda: None) ->
     monkeypatch.setattr(torch.onnx, "export", export)
 
 
-def test_another_function_is_not_taken_for_the_backbone(exported, monkeypatch, tmp_path: Path):
+def test_an_export_that_computes_another_function_is_an_error(
+    exported, monkeypatch, tmp_path: Path
+):
     exporting(monkeypatch, exported.path)
     architecture = "resnet9" if exported.backbone.size == 16 else "phinet"
     same, other = used(architecture), used(architecture, seed=1)
@@ -165,10 +167,10 @@ def test_another_function_is_not_taken_for_the_backbone(exported, monkeypatch, t
 
 
 @pytest.mark.parametrize("scale", [1e-7, float("nan")])
-def test_another_function_is_told_by_small_features_too(
+def test_another_function_is_found_by_small_features_too(
     exported, monkeypatch, tmp_path: Path, scale: float
 ):
-    """Features of an untrained PhiNet are tiny; of NaN no difference is larger than a tolerance."""
+    """Features of an untrained PhiNet are tiny, and a difference of NaN is never above a tolerance."""
     exporting(monkeypatch, exported.path)
 
     class Scaled(nn.Module):
@@ -182,7 +184,7 @@ def test_another_function_is_told_by_small_features_too(
     assert not (tmp_path / "other.onnx").exists()
 
 
-def test_a_backbone_that_changes_while_it_is_exported_is_told(
+def test_a_backbone_that_changes_during_the_export_is_an_error(
     exported, monkeypatch, tmp_path: Path
 ):
     network = exported.backbone.network
@@ -213,7 +215,7 @@ def test_the_hash_is_of_all_parameters_and_buffers():
         assert embed.state_hash(backbone) == first
 
 
-def test_the_hash_tells_which_tensor_holds_the_values():
+def test_the_hash_depends_on_which_tensor_holds_the_values():
     one, other = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     pair, swapped = nn.ModuleDict({"a": one, "b": other}), nn.ModuleDict({"a": other, "b": one})
     assert embed.state_hash(pair) != embed.state_hash(swapped)

@@ -1,4 +1,4 @@
-"""Tests of significance against sums of binomials, rejections one by one and textbook limits."""
+"""Tests of significance against binomial sums, the step-down procedure and textbook limits."""
 
 import math
 import statistics
@@ -20,7 +20,7 @@ differences = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=2,
 
 
 def coin_tosses(gained: int, lost: int) -> float:
-    """Chance of a result that is no likelier than this one, of a fair coin."""
+    """Probability, under a fair coin, of a result that is at most as likely as this one."""
     ways = [math.comb(gained + lost, heads) for heads in range(gained + lost + 1)]
     return sum(way for way in ways if way <= ways[gained]) / sum(ways)
 
@@ -54,7 +54,7 @@ def test_images_on_which_two_heads_agree_say_nothing_about_their_difference():
 
 @settings(deadline=None)
 @given(some_images)
-def test_a_head_that_is_no_worse_has_lost_nothing_at_all(images):
+def test_a_head_that_is_not_worse_has_no_loss(images):
     right, baseline = images
     worse = right.sum() < baseline.sum()
     expected = significance.mcnemar(right, baseline) if worse else 1
@@ -74,7 +74,7 @@ def test_holm_rejects_at_every_level_what_the_step_down_procedure_rejects(p, lev
 
 
 @given(some_p, st.randoms())
-def test_holm_does_not_ask_in_which_order_the_tests_stand(p, random):
+def test_holm_does_not_depend_on_the_order_of_the_tests(p, random):
     order = np.array(random.sample(range(len(p)), len(p)))
     np.testing.assert_array_equal(significance.holm(p[order]), significance.holm(p)[order])
 
