@@ -1,4 +1,4 @@
-"""Accuracy of logistic regression on the raw pixels of demo100: the task must be harder than that."""
+"""Accuracy of logistic regression on the raw pixels of demo100: how hard the task is."""
 
 import argparse
 

@@ -1,7 +1,7 @@
 """Images per second of training and embedding: ours, the study's pipeline, micromind's trainer.
 
-They take turns in one run, with the same demo100 images, networks, batches and threads. Ours is also
-compared with the machine's peak, its fastest matrix product. Writes results/bench.
+They take turns in one run, with the same demo100 images, networks, batches and threads. Ours is
+also compared with the machine's peak, its fastest matrix product. Writes results/bench.
 """
 
 import argparse

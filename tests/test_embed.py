@@ -79,7 +79,7 @@ def close(ours: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 def test_the_test_is_not_trivial(exported: Exported):
-    """Features are of order one and differ between images; the statistics are not the initial ones."""
+    """Features are of order one and differ between images; the statistics are not initial."""
     features = eager(exported.backbone, pictures(8))
     assert 0.1 < np.abs(features).max() < 1000
     assert (features.std(0) > 1e-3).mean() > 0.5
@@ -170,7 +170,7 @@ def test_an_export_that_computes_another_function_is_an_error(
 def test_another_function_is_found_by_small_features_too(
     exported, monkeypatch, tmp_path: Path, scale: float
 ):
-    """Features of an untrained PhiNet are tiny, and a difference of NaN is never above a tolerance."""
+    """Features of an untrained PhiNet are tiny; a difference of NaN exceeds no tolerance."""
     exporting(monkeypatch, exported.path)
 
     class Scaled(nn.Module):

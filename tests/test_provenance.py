@@ -22,6 +22,7 @@ def reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def modules(text: str) -> set[str]:
         script = tmp_path / "script.py"
         script.write_text(text)
+        provenance.reached_modules.cache_clear()
         return {path.as_posix() for path in provenance.reached_modules(script)}
 
     return modules
