@@ -8,7 +8,7 @@ import pandas as pd
 
 from treehead.artifacts import InputError, read_json
 from treehead.evaluation import comparison
-from treehead.report import figures
+from treehead.report import summary
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def _print_hierarchy(path: str) -> None:
             f"{path} is no metrics.json of a hierarchy; give that, or a pareto.csv."
         ) from error
     print(f"{dataset['name']}: {dataset['note']}; {report['n_test']:,} test images\n")
-    print(figures.summary(report).to_string(index=False))
+    print(summary.table(report).to_string(index=False))
 
 
 def _print_csv(path: str, budget: int) -> None:

@@ -209,13 +209,12 @@ def variant_names(config: Config, taxonomy: Taxonomy | None) -> list[str]:
 
 
 def compared_variants(config: Config, taxonomy: Taxonomy | None) -> Config:
-    """The comparison of variants; the study's numbers are those of its own images."""
+    """The comparison of variants."""
     names = variant_names(config, taxonomy)
     return {
         "names": names,
         "with_tree": list(filter(settings.has_parents, names)),
-        "of_the_study": config["dataset"]["name"] == "cifar100",
-        "title": picture(config)["title"],
+        **beside_study(config),
     }
 
 
@@ -254,6 +253,14 @@ def _note(dataset: Config) -> str:
     """What a reader of metrics or figures must know of the data set."""
     drawn = dataset["source"] == "generated"
     return "drawn by this pipeline; it is not CIFAR-100" if drawn else "images as given"
+
+
+def beside_study(config: Config) -> Config:
+    """Figures with the study's numbers, which are numbers of its own images."""
+    return {
+        "of_the_study": config["dataset"]["name"] == "cifar100",
+        "title": picture(config)["title"],
+    }
 
 
 def picture(config: Config) -> Config:

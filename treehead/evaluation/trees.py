@@ -19,13 +19,15 @@ def routing(
         tree: the classifier.
         features: of the images, (n, dim).
         fine: their labels, (n,).
-        top_k: also with this many of the likeliest parents; soft routing asks all of them.
+        top_k: also with this many of the likeliest parents, at most all; soft routing asks all.
     """
     parent, parents = tree.parent_of[fine], len(tree.parent.bias)
     routed = tree.route(features, 1)
     reached = routed[:, 0] == parent
     predicted = tree.predict(features, routed)
     oracle = tree.predict(features, parent[:, None])
+
+    asked = dict.fromkeys(min(k, parents) for k in top_k)
 
     def right(k: int) -> float:
         return metrics.accuracy(tree.predict(features, tree.route(features, k)), fine)
@@ -34,7 +36,7 @@ def routing(
         "parent_accuracy": float(reached.mean()),
         "child_given_true_parent": metrics.accuracy(oracle, fine),
         "child_given_predicted_parent": metrics.accuracy(predicted[reached], fine[reached]),
-        "top_k": {str(k): {"accuracy": right(k)} for k in top_k},
+        "top_k": {str(k): {"accuracy": right(k)} for k in asked},
         "soft_routing": right(parents),
         "per_parent": _per_parent(parents, parent, reached, oracle == fine),
     }

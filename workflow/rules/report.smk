@@ -143,7 +143,7 @@ rule draw_pareto:
         "<results>/logs/draw_pareto.log",
     threads: 1
     params:
-        dataset=stages.picture(config),
+        comparison=stages.beside_study(config),
     script:
         "../scripts/draw_pareto.py"
 

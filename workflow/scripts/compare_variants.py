@@ -17,4 +17,4 @@ with console.job(snakemake.log[0]):
         study,
     )
     artifacts.write_text(snakemake.output.table, table.to_csv(index=False))
-    figures.save(figures.networks(table, settings["title"]), snakemake.output.figure)
+    figures.save(figures.variants(table, settings["title"]), snakemake.output.figure)

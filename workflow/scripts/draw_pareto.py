@@ -3,11 +3,11 @@
 import pandas
 
 from treehead import artifacts, console
-from treehead.report import figures
+from treehead.report import figures, pareto
 
+settings = snakemake.params.comparison
 with console.job(snakemake.log[0]):
     table = pandas.read_csv(snakemake.input.table)
-    study = pandas.read_csv(snakemake.input.study)
+    study = pandas.read_csv(snakemake.input.study) if settings["of_the_study"] else None
     backbone = artifacts.read_json(snakemake.input.backbone)["macs"]
-    title = snakemake.params.dataset["title"]
-    figures.save(figures.pareto(table, study, backbone, title), snakemake.output[0])
+    figures.save(pareto.pareto(table, study, backbone, settings["title"]), snakemake.output[0])

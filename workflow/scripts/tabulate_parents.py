@@ -1,8 +1,8 @@
 """Write the main figures and the per-parent table as an HTML page."""
 
 from treehead import artifacts, console
-from treehead.report import figures
+from treehead.report import summary
 
 with console.job(snakemake.log[0]):
     report = artifacts.read_json(snakemake.input.metrics)
-    artifacts.write_text(snakemake.output[0], figures.page(report))
+    artifacts.write_text(snakemake.output[0], summary.page(report))
