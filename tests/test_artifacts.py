@@ -134,10 +134,28 @@ def test_json_round_trip_keeps_order_and_letters(target: Path):
     assert "müller" in target.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b"{'a': 1}"])
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"{'a': 1}", b"[" * 100_000])
 def test_broken_json_is_named(target: Path, content: bytes):
     target.write_bytes(content)
     with pytest.raises(InputError, match=r"metrics\.json is not valid JSON"):
+        artifacts.read_json(target)
+
+
+def test_json_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(target: Path):
+    target.write_bytes(b'\xef\xbb\xbf{\r\n"a": 1}\r\n')
+    assert artifacts.read_json(target) == {"a": 1}
+
+
+def test_json_in_another_encoding_is_named(target: Path):
+    target.write_text('{"a": 1}', encoding="utf-16")
+    with pytest.raises(InputError, match=r"metrics\.json is not UTF-8 text"):
+        artifacts.read_json(target)
+
+
+def test_a_key_that_json_has_twice_is_refused_and_named(target: Path):
+    """The json module keeps the last and says nothing."""
+    target.write_text('{"a": {"b": 1, "c": 2, "b": 1}, "b": 3}')
+    with pytest.raises(InputError, match=r'metrics\.json has the key "b" twice'):
         artifacts.read_json(target)
 
 

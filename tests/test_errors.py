@@ -103,7 +103,7 @@ def test_a_mistake_in_the_config_is_told_before_anything_runs(
     [
         (
             {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1}},
-            r"mine/tree\.json is no partition: fine label 3 is under no parent; add it to one\.",
+            r"mine/tree\.json is no partition: fine label 3 is under no parent; add it to one, or set .*",
         ),
         (
             {"0": {"4": 0, "3": 1}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1, "3": 2}},

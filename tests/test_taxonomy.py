@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "resources" / "taxonomies"
 REAL = ROOT.parent / "shared" / "data" / "cifar100"
 
+# One tree, as people write it: parent 0 has the classes 3 and 1, parent 1 has 2 and 0.
+FRUIT = ("fig", "pear", "rose", "plum")
 TWO_OF_TWO = {"0": {"3": 0, "1": 1}, "1": {"0": 1, "2": 0}}
 
 
@@ -103,12 +105,24 @@ def test_a_parent_of_one_child_is_a_parent(tmp_path: Path):
         ({"0": {"3": 0, "1": 1}, "1": {"0": [0], "2": 1}}, "child labels of parent 1"),
         ({"1": {"3": 0, "1": 1}, "2": {"0": 0, "2": 1}}, r"parents are \[1, 2\]"),
         ({"0": {"3": 0, "1": 1}, "2": {"0": 0, "2": 1}}, r"parents are \[0, 2\]"),
-        ({"0": {"3": 0, "1": 1}, "fish": {"0": 0, "2": 1}}, "parent 'fish' is no number"),
-        ({"0": {"3": 0, "1": 1}, "01": {"0": 0, "2": 1}}, "parent '01' is no number"),
-        ({"0": {"3": 0, "trout": 1}, "1": {"0": 0, "2": 1}}, "fine label 'trout' is no number"),
-        ({"0": {"3": 0, "-1": 1}, "1": {"0": 0, "2": 1}}, "fine label '-1' is no number"),
+        ({"0": {"3": 0, "1": 1}, "1": {"0": False, "2": True}}, "child labels of parent 1"),
+        ({"0": {"3": 0, "1": 1}, "1": {"0": 0.0, "2": 1.0}}, "child labels of parent 1"),
+        (
+            {"0": {"3": 0, "1": 1}, "fish": {"0": 0, "2": 1}},
+            "parent 0 is a number .* 'fish' a name",
+        ),
+        ({"0": {"3": 0, "1": 1}, "01": {"0": 0, "2": 1}}, "parent 0 is a number .* '01' a name"),
+        ({"0": {"3": 0, "rose": 1}, "1": {"0": 0, "2": 1}}, "class 3 is a number .* 'rose' a name"),
+        ({"0": {"3": 0, "-1": 1}, "1": {"0": 0, "2": 1}}, "fine label -1 .* outside 0..3"),
         ({"0": {"3": 0, "1": 1}, "1": {}}, "parent 1 has no children"),
-        ({"0": {"3": 0, "1": 1}, "1": [0, 2]}, "parent 1 has no children"),
+        ({"0": {"3": 0, "1": 1}, "1": 2}, "parent 1 has no children"),
+        ({"0": [3, 1], "1": []}, "parent 1 has no children"),
+        ({"0": [3, 1], "1": [2, 0, 2]}, "fine label 2 is twice under parent 1"),
+        ({"0": [3, 1], "1": [2, 0, 3]}, "fine label 3 is under parents 0 and 1"),
+        ({"0": [3, 1], "1": [2]}, "fine label 0 is under no parent"),
+        ({"0": [3, 1], "1": [2, True]}, "parent 1 has the child True"),
+        ({"0": [3, 1], "1": [2, [0]]}, r"parent 1 has the child \[0\]"),
+        ({"a": ["plum", "pear"], "b": ["rose", "fig"]}, "'plum', but this data set has no names"),
         ({}, "has no tree"),
         ([[3, 1], [0, 2]], "has no tree"),
     ],
@@ -116,6 +130,127 @@ def test_a_parent_of_one_child_is_a_parent(tmp_path: Path):
 def test_what_is_no_partition_is_refused_with_its_place(tmp_path: Path, tree, sentence: str):
     with pytest.raises(InputError, match=rf"tree\.json.*{sentence}"):
         taxonomy.read(written(tmp_path, tree), 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"0": {"3": 0, "1": 1}, "1": {"0": 1, "2": 0}}'),
+        ("a.json", '{"0": [3, 1], "1": [2, 0]}'),
+        ("a.json", '{"1": ["2", "0"], "0": ["3", "1"]}'),
+        ("a.json", '{"tree": {"0": [3, 1], "1": [2, 0]}}'),
+        ("a.json", '\ufeff{"0": [3, 1],\r\n"1": [2, 0]}\r\n'),
+        ("a.json", '{"0": ["plum", "pear"], "1": {"rose": 0, "fig": 1}}'),
+        ("a.csv", "class,parent\n3,0\n2,1\n1,0\n0,1\n"),
+        ("a.csv", "Parent;CLASS\r\n0;plum\r\n1;rose\r\n0;pear\r\n1;fig\r\n"),
+        ("a.CSV", '\ufeffid,"class", parent \r\n\r\n7,"3",0\r\n,2,1\r\n,1,0\r\n,0, 1\r\n,,\r\n'),
+        ("a.tsv", "class\tparent\nplum\t0\npear\t0\nrose\t1\nfig\t1"),
+    ],
+)
+def test_one_tree_in_all_that_people_write(tmp_path: Path, name: str, text: str):
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    tree = taxonomy.read(tmp_path / name, 4, FRUIT)
+    assert tree == Taxonomy(((3, 1), (2, 0)), ("parent 0", "parent 1"), FRUIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"tree": ["plum", "pear"], "flower, shrub": ["rose", "fig"]}'),
+        ("a.json", '{"tree": {"plum": 0, "pear": 1}, "flower, shrub": {"fig": 1, "rose": 0}}'),
+        ("a.json", '{"tree": {"tree": ["plum", "pear"], "flower, shrub": ["rose", "fig"]}}'),
+        ("a.json", '{"tree": {"tree": [3, 1], "flower, shrub": [2, 0]}}'),
+        (
+            "a.json",
+            '{"tree": {"1": [2, 0], "0": [3, 1]}, "parent_names": ["tree", "flower, shrub"]}',
+        ),
+        (
+            "a.json",
+            '{"tree": {"flower, shrub": [2, 0], "tree": [3, 1]},'
+            '"parent_names": ["tree", "flower, shrub"]}',
+        ),
+        ("a.csv", 'class,parent\nplum,tree\nrose,"flower, shrub"\npear,tree\nfig,"flower, shrub"'),
+        ("a.csv", "class;parent\nplum;tree\nrose;flower, shrub\npear;tree\nfig;flower, shrub"),
+    ],
+)
+def test_parents_with_names_are_numbered_as_they_come(tmp_path: Path, name: str, text: str):
+    (tmp_path / name).write_text(text)
+    tree = taxonomy.read(tmp_path / name, 4, FRUIT)
+    assert tree == Taxonomy(((3, 1), (2, 0)), ("tree", "flower, shrub"), FRUIT)
+
+
+@given(trees(), st.data())
+def test_a_table_says_the_same_as_the_tree_in_any_order_of_rows(tmp_path_factory, tree, data):
+    rows = [(fine, parent) for parent, fines in enumerate(tree.classes) for fine in fines]
+    shuffled = data.draw(st.permutations(rows))
+    path = tmp_path_factory.mktemp("taxonomy") / "tree.csv"
+    path.write_text("class,parent\n" + "".join(f"{fine},{parent}\n" for fine, parent in shuffled))
+    read = taxonomy.read(path, len(rows))
+    assert read.parent_of().tolist() == tree.parent_of().tolist()
+    assert read.classes == tuple(
+        tuple(fine for fine, parent in shuffled if parent == own)
+        for own in range(len(tree.classes))
+    )
+
+
+def test_names_that_are_digits_are_names_among_names(tmp_path: Path):
+    path = written(tmp_path, {"digit": ["7", 1], "letter": ["a"]}, fine_names=["1", "a", "7"])
+    assert taxonomy.read(path, 3).classes == ((2, 0), (1,))
+
+
+def test_the_files_own_names_come_before_those_of_the_data_set(tmp_path: Path):
+    path = written(tmp_path, {"x": ["w"], "y": ["z"]}, fine_names=["w", "z"])
+    assert taxonomy.read(path, 2, ("fig", "pear")).fine_names == ("w", "z")
+
+
+@pytest.mark.parametrize(
+    ("tree", "sentence"),
+    [
+        ({"a": ["plum", "paer"], "b": ["rose", "fig"]}, "no class 'paer'; did you mean 'pear'"),
+        ({"a": ["PLUM", "pear"], "b": ["rose", "fig"]}, "no class 'PLUM'; did you mean 'plum'"),
+        ({"a": ["plum", "pear"], "b": ["rose"]}, "class 'fig' is under no parent"),
+        ({"a": ["plum", "pear"], "b": ["rose", "fig", "plum"]}, "'plum' is under parents a and b"),
+        ({"a": ["plum", "pear", "plum"], "b": ["rose", "fig"]}, "'plum' is twice under parent a"),
+        ({"a": ["plum", 1], "b": ["rose", "fig"]}, "class 1 is a number and class 'plum' a name"),
+    ],
+)
+def test_a_class_is_called_as_the_file_calls_it(tmp_path: Path, tree: dict, sentence: str):
+    with pytest.raises(InputError, match=rf"tree\.json.*{sentence}"):
+        taxonomy.read(written(tmp_path, tree), 4, FRUIT)
+
+
+def test_parents_have_the_names_that_parent_names_gives(tmp_path: Path):
+    path = written(tmp_path, {"a": [0], "c": [1]}, parent_names=["a", "b"])
+    with pytest.raises(InputError, match="there is no parent 'c'; did you mean 'b'"):
+        taxonomy.read(path, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "has the columns ; its first line must name"),
+        ("class,superclass\n0,1\n", "has the columns class, superclass; its first line must name"),
+        ("class,parent,class\n0,0,1\n", "must name one column class and one column parent"),
+        ("class,parent\n", "has no rows"),
+        ("class,parent\n0,0\n1\n", "line 3: '1' is not a value for each of class, parent"),
+        ("class,parent\n0,0\n1,\n", "line 3: '1,' is not a value for each of class, parent"),
+        ("class,parent\nfig, red,0\n", "line 2: 'fig,red,0' is not .* quote a name"),
+        ('class,parent\n"0,0\n1,0\n', "line 3: unexpected end of data"),
+        ("class,parent\n0,0\n0,1\n", "fine label 0 is under parents 0 and 1"),
+        ("class,parent\n0,0\n1,2\n", r"the parents are \[0, 2\]; number them"),
+        ("class,parent\n0,0\n7,1\n", r"fine label 7 under parent 1 is outside 0\.\.1"),
+        ("class,parent\n0,0\n1,a\n", "parent 0 is a number and parent 'a' a name"),
+    ],
+)
+def test_a_table_is_refused_with_its_line(tmp_path: Path, text: str, sentence: str):
+    (tmp_path / "tree.csv").write_text(text)
+    with pytest.raises(InputError, match=rf"tree\.csv.*{sentence}"):
+        taxonomy.read(tmp_path / "tree.csv", 2)
+
+
+def test_a_number_of_classes_beyond_memory_is_no_matter(tmp_path: Path):
+    with pytest.raises(InputError, match=r"fine label 4 is under no parent; .* set dataset.classes"):
+        taxonomy.read(written(tmp_path, TWO_OF_TWO), 10**12)
 
 
 def test_a_file_without_a_tree_is_refused(tmp_path: Path):
@@ -154,6 +289,30 @@ def test_superclasses_are_twenty_of_five(monkeypatch: pytest.MonkeyPatch, name: 
 def test_a_taxonomy_of_the_users_own_is_taken_from_its_file(tmp_path: Path):
     path = written(tmp_path, TWO_OF_TWO)
     assert taxonomy.choose(str(path), "demo100", 4) == taxonomy.read(path, 4)
+
+
+def test_a_file_without_names_has_those_of_the_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(ROOT)
+    cifar100 = taxonomy.choose("superclass", "cifar100", 100)
+    halves = {"0": list(range(50)), "1": list(range(50, 100))}
+    path = written(tmp_path, halves)
+    assert taxonomy.choose(str(path), "cifar100", 100).fine_names == cifar100.fine_names
+    assert taxonomy.choose(str(path), "mine", 100).fine_names[99] == "class 99"
+
+
+def test_ten_classes_of_cifar100_are_not_its_first_ten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(ROOT)
+    path = written(tmp_path, {"0": list(range(10))})
+    assert taxonomy.choose(str(path), "cifar100", 10).fine_names[0] == "class 0"
+
+
+def test_learned_clusters_are_named_after_their_first_classes():
+    tree = taxonomy.from_clusters(np.array([0, 0, 0, 0, 1, 1, 1, 2]), list("abcdefgh"))
+    assert tree.parent_names == ("a, b, c, ...", "e, f, g", "h")
 
 
 def test_the_table_of_cifar100_has_the_names_of_the_original():

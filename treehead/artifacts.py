@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,16 +64,32 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> object:
-    """Read a JSON file; a broken one is the user's to mend, and the error says where."""
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text, with or without a byte-order mark; line ends become "\\n"."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); mend it or remove it.") from error
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
     except OSError as error:
         raise InputError(
             f"{path} can't be read ({error.strerror}); check the path and its permissions."
         ) from error
+
+
+def read_json(path: str | Path) -> object:
+    """Read a JSON file; a broken one is the user's to mend, and the error says where."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            raise InputError(f'{path} has the key "{repeated}" twice in one place; keep one.')
+        return content
+
+    try:
+        return json.loads(read_text(path), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); mend it or remove it.") from error
 
 
 def sha256(path: str | Path) -> str:

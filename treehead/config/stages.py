@@ -169,12 +169,13 @@ def head_evaluation(
     }
 
 
-def clusters(config: Config) -> Config:
-    """The learned taxonomy."""
+def clusters(config: Config, taxonomy: Taxonomy | None) -> Config:
+    """The learned taxonomy, which names the classes as the one of the configuration does."""
     dataset = config["dataset"]
+    names = taxonomy.fine_names if taxonomy else fine_names(dataset["name"], dataset["classes"])
     return {
         "groups": groups(config["taxonomy"]) or min(10, dataset["classes"]),
-        "names": fine_names(dataset["name"], dataset["classes"]),
+        "names": list(names),
         "seed": config["seed"],
         "flat_seed": config["seeds"][0],
     }

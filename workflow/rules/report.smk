@@ -120,7 +120,7 @@ rule draw_clusters:
         "<results>/logs/draw_clusters.log",
     threads: 1
     params:
-        clusters={**stages.clusters(config), **stages.picture(config)},
+        clusters={**stages.clusters(config, TAXONOMY), **stages.picture(config)},
     script:
         "../scripts/draw_clusters.py"
 
