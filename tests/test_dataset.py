@@ -187,6 +187,12 @@ def test_what_is_wrong_is_named_by_file_and_row(path: Path, write, sentence: str
         dataset.check(write(path), KNOWN, "train")
 
 
+def test_the_first_image_is_looked_at_before_memory_for_all_is_asked_for(path: Path):
+    stored(path, BALANCED)
+    with pytest.raises(InputError, match=r"row 0: the image is 8 x 8 pixels, not 9+ x 9+"):
+        dataset.images(path, 9_999_999)
+
+
 @pytest.mark.parametrize("fine", [[0, 0, 2, 2], [0, 0, 1, 2, 2], [0, 0, 1, 1]])
 def test_train_needs_two_images_of_each_class(path: Path, fine: list[int]):
     stored(path, fine)

@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, png, write_cifar100
+import torch
+from conftest import METRICS, Project, png, write_cifar100
 from safetensors.numpy import load_file, save_file
+
+from treehead import console
 
 TRAIN = "mine/train-00000-of-00001.parquet"
 FETCHED = "resources/datasets/mine/train.parquet"
@@ -41,86 +43,45 @@ def failed(project: Project, target: str) -> CompletedProcess[str]:
     return project.snakemake("--cores=2", "--", target)
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        (
-            {"child.l3": 1},
-            r"Config: child\.l3 is no key; did you mean l2\? Valid here: input, l2\.",
-        ),
-        (
-            {"finetune.epochs": "ten"},
-            r"Config: finetune\.epochs is 'ten'; it must be of type integer\.",
-        ),
-        (
-            {"heads.lowrank.rank": ["ten"]},
-            r"heads\.lowrank\.rank is 'ten'; it must be of type int\.",
-        ),
-        (
-            {"heads.lowrank.rnk": [10]},
-            r"heads\.lowrank\.rnk is no setting of lowrank; it has rank, .*",
-        ),
-        (
-            {"heads.liner": {}},
-            r"heads\.liner: there is no head liner; heads are .*linear.*",
-        ),
-        (
-            {"heads.linear-distilled": None},
-            r"comparison\.baselines names linear-distilled, but there is no such head; .*",
-        ),
-        (
-            {"dataset.val_fraction": 0.9},
-            r"Config: dataset\.val_fraction is 0\.9; it must be at most 0\.5\.",
-        ),
-        (
-            {"dataset.source": "nowhere"},
-            r"Config: the folder nowhere of dataset\.source does not exist; give a folder with .*",
-        ),
-        (
-            {"dataset.source": "workflow"},
-            r"The folder workflow of dataset\.source holds 0 files that match .*; leave exactly .*",
-        ),
-        (
-            {"taxonomy": "nowhere.json"},
-            r"Config: the file nowhere\.json of taxonomy does not exist; give superclass, .*",
-        ),
-        (
-            {"backbone.weights": "nowhere.pt"},
-            r"Config: the file nowhere\.pt of backbone\.weights does not exist; give scratch, .*",
-        ),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_a_mistake_in_the_config_is_told_before_anything_runs(
-    own_dataset: Project, settings: dict[str, Any], sentence: str
-):
-    project = own_dataset.having(settings)
+def test_a_mistake_in_the_config_is_told_before_anything_runs(own_dataset: Project):
+    """Which mistakes are found, test_settings, test_sweeps and test_taxonomy say."""
+    project = own_dataset.having({"child.l3": 1})
+    sentence = r"Config: child\.l3 is no key; did you mean l2\? Valid here: input, l2\."
     refused(project, project.snakemake("--dry-run"), sentence, "results")
 
 
-@pytest.mark.parametrize(
-    ("tree", "sentence"),
-    [
-        (
-            {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1}},
-            r"mine/tree\.json is no partition: fine label 3 is under no parent; add it to one, or set .*",
-        ),
-        (
-            {"0": {"4": 0, "3": 1}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1, "3": 2}},
-            r"mine/tree\.json is no partition: fine label 3 is under parents 0 and 2; leave it .*",
-        ),
-        (
-            {"0": {"4": 0}, "1": {"0": 0, "6": 1}, "2": {"2": 0, "1": 1, "3": 2}},
-            r"mine/tree\.json: fine label 6 under parent 1 is outside 0\.\.5; mend it, or .*",
-        ),
-    ],
-    ids=["a class under no parent", "a class under two parents", "a class that is not there"],
-)
-def test_a_taxonomy_that_is_no_partition_is_told_before_anything_runs(
-    mine: Project, tree: dict[str, dict[str, int]], sentence: str
-):
+def test_a_taxonomy_that_is_no_partition_is_told_before_anything_runs(mine: Project):
+    tree = {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1}}
     (mine.folder / "mine/tree.json").write_text(json.dumps({"tree": tree}))
+    sentence = r"mine/tree\.json is no partition: fine label 3 is under no parent; add it to .*"
     refused(mine, mine.snakemake("--dry-run"), sentence, "results")
+
+
+def test_a_target_that_snakemake_takes_for_a_configuration_is_told(pristine: Project):
+    """Without `--`, what follows --configfile is a configuration file to Snakemake."""
+    sentence = (
+        r"Config: results/hierarchy100/metrics\.json is given as a configuration file, but .* is "
+        r"no key; if it is a target, name it before --configfile, or after --\."
+    )
+    refused(pristine, pristine.snakemake(METRICS, "--dry-run"), sentence)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError, torch.OutOfMemoryError("CUDA out of memory. Tried")]
+)
+def test_memory_that_runs_out_is_told_in_a_sentence(tmp_path: Path, error: BaseException):
+    with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
+        raise error
+    (line,) = (tmp_path / "job.log").read_text().splitlines()
+    assert re.fullmatch(
+        r"Error: memory ran out \(.+\); lower a batch size or an image size.*", line
+    )
+
+
+def test_memory_that_torch_does_not_get_is_told_in_a_sentence(tmp_path: Path):
+    with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
+        torch.empty(10**14)
+    assert (tmp_path / "job.log").read_text().startswith("Error: memory ran out (")
 
 
 def without_a_column(table: pa.Table) -> pa.Table:

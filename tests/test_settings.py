@@ -138,6 +138,14 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("embed.views", ["identity", "identity"], "embed.views"),
         ("dataset.mean", [0.5, 0.5], "dataset.mean"),
         ("backbone.sha256", "abc", "backbone.sha256"),
+        ("dataset.classes", 2_000_000, "dataset.classes is 2000000; it must be at most 100000"),
+        (
+            "finetune.batch_size",
+            10**30,
+            "finetune.batch_size is 1000.*; it must be at most 1000000",
+        ),
+        ("networks", ["bottleneck-1000000000"], "networks.0"),
+        ("results", " ", "results"),
     ],
 )
 def test_a_mistake_is_answered_with_the_key_and_the_remedy(config, key, value, sentence: str):
@@ -172,6 +180,12 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(config: dict):
         ("child", "{input: features, l2: 0.01}", {"input": "features", "l2": 0.01}),
         ("embed.views", "[identity]", ["identity"]),
         ("finetune.steps_per_epoch", "2", 2),
+        ("finetune.steps_per_epoch", "null", None),
+        ("dataset.sha256", {"train": "null", "test": "~"}, {"train": None, "test": None}),
+        ("seeds", ["0", "3"], [0, 3]),
+        ("dataset.mean", ["0.5", "1e-1", "0"], [0.5, 0.1, 0]),
+        ("heads.linear", "null", None),
+        ("heads.linear", {"training": {"epochs": "3"}}, {"training": {"epochs": 3}}),
     ],
 )
 def test_what_yaml_or_the_command_line_left_as_text_is_mended(config, key, text, number):
@@ -181,6 +195,212 @@ def test_what_yaml_or_the_command_line_left_as_text_is_mended(config, key, text,
         config = config[part]
     assert config[last] == number
     assert type(config[last]) is type(number)
+
+
+def test_a_number_below_its_least_is_told_as_a_number(config: dict):
+    with pytest.raises(InputError, match=r"seed is -1; it must be at least 0"):
+        settings.check(changed(config, "seed", "-1"), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("inner", "key", "sentence"),
+    [
+        ("", "dataset.name", r"dataset\.name is no key.*; write `name:` in the mapping `dataset:`"),
+        ("finetune", "augment.mix", r"write `mix:` in the mapping `finetune\.augment:`"),
+        ("heads", "lowrank.rank", r"write `rank:` in the mapping `heads\.lowrank:`"),
+        ("", "datasets.name", r"datasets\.name is no key; did you mean dataset"),
+    ],
+)
+def test_a_key_with_a_dot_is_answered_with_how_to_nest(config: dict, inner: str, key, sentence):
+    (config[inner] if inner else config)[key] = "x"
+    with pytest.raises(InputError, match=sentence):
+        settings.check(config, SCHEMA)
+
+
+HOME = Path.home()
+
+
+@pytest.mark.parametrize(
+    ("results", "normal"),
+    [
+        ("out", "out"),
+        ("out/", "out"),
+        ("./out", "out"),
+        ("out//x", "out/x"),
+        ("a/../out", "out"),
+        ("../beside", "../beside"),
+        (" out ", "out"),
+        ("my results/ü", "my results/ü"),
+        ("~/out", f"{HOME}/out"),
+        ("/tmp/a//b/", "/tmp/a/b"),
+        ("hub", "hub"),
+        ("./hub", "hub"),
+    ],
+)
+def test_the_folder_of_results_is_written_as_snakemake_writes_its_targets(config, results, normal):
+    """A relative target is os.path.relpath of what the user gives."""
+    settings.check(changed(config, "results", results), SCHEMA)
+    assert config["results"] == normal
+
+
+@pytest.mark.parametrize(
+    ("results", "sentence"),
+    [
+        *(
+            (f"a{mark}b", rf"results is .*; a path must not hold '\{mark}' here")
+            for mark in "{}<>$"
+        ),
+        ("a\nb", "results is .*; a path must not hold"),
+        ("s3://bucket", "results is 's3://bucket'; a path must not hold '://'"),
+        ("~nobody-of-that-name/out", "results is .*; a path must not hold '~'"),
+        (".", r"results is \., which holds the project"),
+        ("..", r"results is \.\., which holds the project"),
+        ("/", "results is /, which holds the project"),
+        ("workflow", "results is workflow, in the project's workflow"),
+        ("./config/out", "results is config/out, in the project's config"),
+        (str(ROOT / "treehead"), "results is .*, in the project's treehead"),
+        ("a/../resources", "results is resources, in the project's resources"),
+        (".snakemake/out", r"results is .*, in the project's \.snakemake"),
+        ("README.md", r"results is README\.md, which is a file"),
+    ],
+)
+def test_results_are_not_written_over_what_is_there(config: dict, results: str, sentence: str):
+    with pytest.raises(InputError, match=f"Config: {sentence}"):
+        settings.check(changed(config, "results", results), SCHEMA)
+
+
+def test_a_link_to_another_disk_holds_results(config: dict, tmp_path: Path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/out").symlink_to(tmp_path)
+    (tmp_path / "project/run").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(tmp_path / "project")
+    settings.check(changed(config, "results", "run"), SCHEMA)
+    assert config["results"] == "run"
+    with pytest.raises(InputError, match="results is out, which holds the project"):
+        settings.check(changed(config, "results", "out"), SCHEMA)
+
+
+OWN = {"dataset.name": "mine", "dataset.train_per_class": None}
+
+
+def test_paths_of_data_weights_and_taxonomy_are_normalised(config: dict, tmp_path: Path):
+    for key, value in (OWN | {"dataset.source": ".//config/"}).items():
+        changed(config, key, value)
+    changed(config, "taxonomy", "./config//config.yaml")
+    changed(config, "backbone.weights", f"{tmp_path}/../{tmp_path.name}//w.pt")
+    (tmp_path / "w.pt").touch()
+    settings.check(config, SCHEMA)
+    assert config["dataset"]["source"] == "config"
+    assert config["taxonomy"] == "config/config.yaml"
+    assert config["backbone"]["weights"] == f"{tmp_path}/../{tmp_path.name}/w.pt", (
+        "a link's .. stays"
+    )
+
+
+def test_home_is_expanded_in_every_path(config: dict, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("tree.json", "w.pt"):
+        (tmp_path / name).touch()
+    given = OWN | {"dataset.source": "~", "taxonomy": "~/tree.json", "backbone.weights": "~/w.pt"}
+    for key, value in given.items():
+        changed(config, key, value)
+    settings.check(config, SCHEMA)
+    assert config["dataset"]["source"] == str(tmp_path)
+    assert config["taxonomy"] == str(tmp_path / "tree.json")
+    assert config["backbone"]["weights"] == str(tmp_path / "w.pt")
+
+
+def test_a_folder_called_hub_is_not_the_hub(config: dict, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hub").mkdir()
+    for name in ("clusters-3", "scratch"):
+        (tmp_path / name).touch()
+    given = {"dataset.source": "./hub", "taxonomy": "./clusters-3", "backbone.weights": "./scratch"}
+    for key, value in (OWN | given).items():
+        changed(config, key, value)
+    settings.check(config, SCHEMA)
+    assert config["dataset"]["source"] == "./hub"
+    assert config["taxonomy"] == "./clusters-3"
+    assert config["backbone"]["weights"] == "./scratch"
+
+
+@pytest.mark.parametrize("key", ["taxonomy", "dataset.source", "backbone.weights"])
+def test_a_path_holds_nothing_that_snakemake_gives_a_meaning(config: dict, key: str):
+    with pytest.raises(InputError, match=rf"Config: {key} is 'a\{{b\}}'; .* must not hold '\{{'"):
+        settings.check(changed(config, key, "a{b}"), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("key", "file"),
+    [
+        ("taxonomy", "taxonomy.json"),
+        ("taxonomy", "hierarchy10/taxonomy.json"),
+        ("backbone.weights", "backbone/weights.safetensors"),
+        ("backbone.weights", "networks/flat/backbone/weights.safetensors"),
+    ],
+)
+def test_a_run_does_not_read_what_it_writes(config: dict, tmp_path: Path, key: str, file: str):
+    changed(config, "results", str(tmp_path))
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(InputError, match=rf"Config: {key} is .*, which is a result of this run"):
+        settings.check(changed(config, key, str(tmp_path / file)), SCHEMA)
+
+
+def test_own_files_may_stand_beside_the_results(config: dict, tmp_path: Path):
+    changed(config, "results", str(tmp_path))
+    (tmp_path / "w.pt").touch()
+    settings.check(changed(config, "backbone.weights", str(tmp_path / "w.pt")), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"accuracy": 0.7, "macs": 100, "dataset": {}, "backbone": {}, "flat": {}},
+        {"tree": {"0": {"1": 0}}, "parent_names": ["a"], "fine_names": ["b"]},
+        {"objective": "joint"},
+    ],
+)
+def test_a_target_among_the_configuration_files_is_told(config: dict, target: dict):
+    layers = {"config/study.yaml": {"seed": 3}, "results/a.json": target}
+    sentence = r"Config: results/a\.json is given as a configuration file, .* name it before --conf"
+    with pytest.raises(InputError, match=sentence):
+        settings.check(config | target, SCHEMA, layers)
+
+
+def test_a_recorded_configuration_is_a_configuration(config: dict):
+    settings.check(config, SCHEMA, {"results/config.yaml": dict(config)})
+    settings.check(config, SCHEMA, {"results/config.yaml": dict(config), "a.yaml": {"seed": 0}})
+
+
+def test_a_whole_configuration_after_another_file_is_taken_for_a_target(config: dict):
+    with pytest.raises(InputError, match=r"results/config\.yaml has every key, .* target"):
+        settings.check(config, SCHEMA, {"a.yaml": {"seed": 0}, "results/config.yaml": dict(config)})
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ({"finetun": {}}, "finetun is no key; did you mean finetune"),
+        ({"dataset.name": "x"}, r"dataset\.name is no key, since a dot does not nest"),
+        ({"seed": 0, "x": 1}, "x is no key; did you mean"),
+    ],
+)
+def test_a_misspelt_key_is_not_taken_for_a_target(config: dict, layer: dict, sentence: str):
+    with pytest.raises(InputError, match=f"Config: {sentence}"):
+        settings.check(config | layer, SCHEMA, {"a.yaml": layer})
+
+
+def test_an_empty_layer_changes_nothing(config: dict):
+    settings.check(config, SCHEMA, {"a.yaml": {}})
+
+
+def test_a_layer_is_not_written_over_by_the_configuration_of_its_run(config: dict, tmp_path: Path):
+    """The user's config.yaml stands where the run records its own."""
+    changed(config, "results", str(tmp_path))
+    layer = {"results": str(tmp_path)}
+    with pytest.raises(InputError, match=r"config\.yaml would be overwritten"):
+        settings.check(config, SCHEMA, {f"{tmp_path}/config.yaml": layer})
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), "nan", "-inf"])

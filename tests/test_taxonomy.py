@@ -249,7 +249,9 @@ def test_a_table_is_refused_with_its_line(tmp_path: Path, text: str, sentence: s
 
 
 def test_a_number_of_classes_beyond_memory_is_no_matter(tmp_path: Path):
-    with pytest.raises(InputError, match=r"fine label 4 is under no parent; .* set dataset.classes"):
+    with pytest.raises(
+        InputError, match=r"fine label 4 is under no parent; .* set dataset.classes"
+    ):
         taxonomy.read(written(tmp_path, TWO_OF_TWO), 10**12)
 
 

@@ -33,9 +33,23 @@ def job(log: str | Path) -> Iterator[None]:
     except InputError as error:
         _logger.error("Error: %s", error)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        if _lacks_memory(error):
+            _logger.error(
+                "Error: memory ran out (%s); lower a batch size or an image size, or free memory.",
+                str(error).partition("\n")[0] or type(error).__name__,
+            )
+            sys.exit(1)
         _logger.exception("This is a defect of treehead, not a mistake of yours; please report it:")
         sys.exit(1)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether numpy, or torch by a RuntimeError of its own wording, got no memory."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 def relay(lines: multiprocessing.Queue) -> logging.handlers.QueueListener:

@@ -2,6 +2,8 @@
 
 import difflib
 import math
+import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,21 @@ _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
 ARCHITECTURES = ("phinet", "resnet9", "airbench")
 # Weights that are no file.
 NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
+# What taxonomy, dataset.source and backbone.weights may name that is no path.
+_RESERVED = ("superclass", "generated", *NAMED_WEIGHTS)
+# Folders of the project; results are not written there.
+_PROJECT = (
+    "benchmarks",
+    "config",
+    "docs",
+    "profiles",
+    "resources",
+    "tests",
+    "treehead",
+    "workflow",
+)
+# Results that could be what a user gives.
+_WRITTEN = ("taxonomy.json", "hierarchy10", "backbone", "networks")
 
 
 # A setting is a finite number, and 3.0 is no count.
@@ -32,28 +49,77 @@ _Validator = validators.extend(
 )
 
 
-def check(config: dict[str, Any], schema: str | Path) -> None:
+def check(
+    config: dict[str, Any], schema: str | Path, layers: dict[str, dict[str, Any]] | None = None
+) -> None:
     """Check a merged configuration; the first mistake is raised as an InputError.
 
-    Numbers that YAML (1e-4) or the command line ('child={l2: 0.01}') left as text are mended.
+    Numbers, lists and nulls that YAML (1e-4) or the command line ('child={l2: 0.01}') left as text
+    are converted, and paths are normalised.
+
+    Args:
+        config: changed in place.
+        schema: the file of the JSON schema.
+        layers: the files of --configfile in their order, and what each holds.
     """
     validator = _Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    for mistake in _targets_among(layers or {}, list(validator.schema["properties"])):
+        raise InputError(f"Config: {mistake}.")
     for error in list(validator.iter_errors(config)):
-        if error.validator == "type" and isinstance(error.instance, str):
-            _set(config, list(error.absolute_path), _parsed(error.instance))
+        if isinstance(error.instance, str) and "type" in error.schema:
+            value = _parsed(error.instance)
+            if error.validator == "type" or (value is None and "null" in error.schema["type"]):
+                _set(config, list(error.absolute_path), value)
     errors = sorted(validator.iter_errors(config), key=_unknown_keys_first)
     if errors:
         raise InputError(f"Config: {_sentence(errors[0])}.")
-    for mistake in _contradictions(config):
+    for key in ("results", "taxonomy", "dataset.source", "backbone.weights"):
+        _normalise(config, key)
+    for mistake in (*_overwritten(config, layers or {}), *_contradictions(config)):
         raise InputError(f"Config: {mistake}.")
 
 
+def _targets_among(layers: dict[str, dict[str, Any]], keys: list[str]) -> Iterator[str]:
+    """Targets that follow --configfile: Snakemake takes them for more configuration files."""
+    remedy = "if it is a target, name it before --configfile, or after --"
+    for place, (path, layer) in enumerate(layers.items()):
+        names = [str(key).partition(".")[0] for key in layer]
+        foreign = [
+            name for name in names if not difflib.get_close_matches(name, keys, n=1, cutoff=0.7)
+        ]
+        if 2 * len(foreign) > len(names):
+            yield f"{path} is given as a configuration file, but {foreign[0]} is no key; {remedy}"
+        if place > 0 and set(keys) <= layer.keys():
+            yield f"{path} has every key, so the files before it have no effect; {remedy}"
+
+
 def _parsed(text: str) -> Any:
-    for parse in (float, yaml.safe_load):
+    for parse in (int, float, yaml.safe_load):
         with suppress(ValueError, yaml.YAMLError):
-            value = parse(text)
-            return int(value) if text.isdecimal() else value
+            return parse(text)
     return text
+
+
+def _normalise(config: dict[str, Any], key: str) -> None:
+    """Expand ~ in a path, and leave out what is redundant in it, as Snakemake does in a target."""
+    *path, last = key.split(".")
+    for part in path:
+        config = config[part]
+    given = config[last].strip()
+    text = os.path.expanduser(given)
+    if found := re.search(r"[{}<>$\x00-\x1f]|^~|://", text):
+        raise InputError(
+            f"Config: {key} is {given!r}; a path must not hold {found[0]!r} here; choose another."
+        )
+    if key != "results":
+        plain = str(Path(text))
+    elif os.path.isabs(text):
+        plain = str(Path(os.path.normpath(text)))
+    else:
+        plain = os.path.relpath(text)
+    # "./hub" is a folder of that name, and "hub" is not.
+    reserved = plain in _RESERVED or groups(plain)
+    config[last] = given if reserved and key != "results" else plain
 
 
 def _set(config: Any, path: list[str | int], value: Any) -> None:
@@ -90,6 +156,8 @@ def _sentence(error: ValidationError) -> str:
             return f"{key} is {value!r}; it must be greater than {limit}"
         case "exclusiveMaximum":
             return f"{key} is {value!r}; it must be less than {limit}"
+        case "pattern" if key == "heads" and "." in value:
+            return _dotted(f"heads.{value}")
         case _:
             return f"{key}: {error.message}; see config/README.md"
 
@@ -99,7 +167,14 @@ def _unknown_key(path: list[str], error: ValidationError) -> str:
     unknown = next(key for key in error.instance if key not in valid)
     near = difflib.get_close_matches(str(unknown), valid, n=1, cutoff=0.0)[0]
     full = ".".join([*path, str(unknown)])
+    if str(unknown).partition(".")[0] in valid:
+        return _dotted(full)
     return f"{full} is no key; did you mean {near}? Valid here: {', '.join(valid)}"
+
+
+def _dotted(key: str) -> str:
+    outer, inner = key.rsplit(".", 1)
+    return f"{key} is no key, since a dot does not nest; write `{inner}:` in the mapping `{outer}:`"
 
 
 def _contradictions(config: dict[str, Any]) -> Iterator[str]:
@@ -131,13 +206,13 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     if taxonomy == "superclass" and dataset["name"] not in _BUILT_IN_TAXONOMIES:
         yield (
             f"taxonomy superclass is known for {' and '.join(_BUILT_IN_TAXONOMIES)} only; "
-            f"give a JSON file for {dataset['name']}"
+            f"give a JSON or CSV file for {dataset['name']}"
         )
     learned = groups(taxonomy)
     if taxonomy != "superclass" and not learned and not Path(taxonomy).is_file():
         yield (
             f"the file {taxonomy} of taxonomy does not exist; give superclass, clusters, "
-            "clusters-<number> or a JSON file"
+            "clusters-<number>, or a JSON or CSV file"
         )
     if learned and learned > dataset["classes"]:
         yield f"taxonomy {taxonomy} wants more clusters than the {dataset['classes']} classes"
@@ -169,6 +244,26 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
             "hub, torchvision or a file (.safetensors, .pt, .ckpt, .pth.tar)"
         )
+
+
+def _overwritten(config: dict[str, Any], layers: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What the run would write over: the project's folders, and files that it reads."""
+    root, folder = Path.cwd().resolve(), Path(config["results"]).resolve()
+    own = folder.is_relative_to(root) and folder != root and folder.relative_to(root).parts[0]
+    if root.is_relative_to(folder):
+        yield f"results is {config['results']}, which holds the project; give a folder of its own"
+    elif own and (own in _PROJECT or own.startswith(".")):
+        yield f"results is {config['results']}, in the project's {own}; give a folder of its own"
+    elif folder.exists() and not folder.is_dir():
+        yield f"results is {config['results']}, which is a file; give a folder"
+    inputs = {"taxonomy": config["taxonomy"], "backbone.weights": config["backbone"]["weights"]}
+    for key, path in inputs.items():
+        file = Path(path).resolve()
+        if folder in file.parents and file.relative_to(folder).parts[0] in _WRITTEN:
+            yield f"{key} is {path}, which is a result of this run; give a copy, or set results"
+    for path, layer in layers.items():
+        if Path(path).resolve() == folder / "config.yaml" and layer.keys() != config.keys():
+            yield f"{path} would be overwritten with the whole configuration; give a copy of it"
 
 
 def has_parents(variant: str) -> bool:

@@ -50,6 +50,8 @@ def images(path: str | Path, size: int, rows: np.ndarray | None = None) -> np.nd
     """Decoded images of a file, uint8 (n, 3, size, size), all of them or those of `rows`."""
     pngs = _column(_read(path, ["img"]), "img", "bytes")
     rows = np.arange(len(pngs)) if rows is None else rows
+    for row in rows[:1]:  # a wrong size is found before memory for all of that size is asked for
+        _decode(pngs[int(row)].as_py(), size, path, row)
     decoded = np.empty((len(rows), 3, size, size), dtype=np.uint8)
     for position, row in enumerate(rows):
         decoded[position] = _decode(pngs[int(row)].as_py(), size, path, row).transpose(2, 0, 1)
