@@ -7,19 +7,28 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.cli import parse_config
 
 from treehead.artifacts import InputError
-from treehead.config import sweeps
+from treehead.config import settings, sweeps
 from treehead.config.sweeps import Head
 from treehead.heads import fitting
 
-CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
-@pytest.fixture(scope="module")
-def default() -> dict:
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """The default configuration."""
+    monkeypatch.chdir(ROOT)
+    return yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def default(config: dict) -> dict:
     """The mapping `heads` of the default configuration."""
-    return yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["heads"]
+    return config["heads"]
 
 
 def test_a_list_becomes_a_head_for_each_value():
@@ -56,8 +65,8 @@ def test_an_entry_may_have_a_name_of_its_own():
 
 @pytest.mark.parametrize("value", [1e-3, "1e-3", "0.001"])
 def test_numbers_that_yaml_leaves_as_text_become_floats(value: object):
-    (head,) = sweeps.expand({"lasso": {"alpha": value}}).values()
-    assert head.settings == {"alpha": 0.001}
+    heads = sweeps.expand({"lasso": {"alpha": [value]}})
+    assert heads == {"lasso-0.001": Head("lasso", {"alpha": 0.001}, ("alpha",))}
 
 
 def test_a_whole_number_is_a_float_where_one_is_wanted():
@@ -71,46 +80,196 @@ def test_a_head_has_training_of_its_own_and_a_teacher():
     assert heads["small"].settings == {"rank": 3, **own}
 
 
+# A wrong entry as it is written, and the sentence that answers it.
+WRONG = {
+    "tree: {tree: cluster}": 'tree.tree is "cluster"; use "clusters", "random" or "taxonomy"',
+    "tree: {tree: Taxonomy}": 'tree.tree is "Taxonomy"; use "taxonomy", "clusters" or "random"',
+    "tree: {reads: feature}": 'tree.reads is "feature"; use "features" or "parent_logits"',
+    "tree: {k: [1, 0]}": "tree.k is 0; use a whole number of at least 1",
+    "tree: {groups: 2.5}": "tree.groups is 2.5; use a whole number of at least 1",
+    "tree: {child_weight: -1}": "tree.child_weight is -1; use a number of more than 0",
+    "shift: {tree: cluster}": 'shift.tree is "cluster"; use "clusters", "random" or "taxonomy"',
+    "lowrank: {rank: 3, basis: PCA}": 'lowrank.basis is "PCA"; use "pca" or "trained"',
+    "lowrank: {rank: 0}": "lowrank.rank is 0; use a whole number of at least 1",
+    "lowrank: {rank: true}": "lowrank.rank is true; use a whole number of at least 1",
+    "lowrank: {rank: 3, relu: 1}": "lowrank.relu is 1; use true or false",
+    "lowrank: {rank: 3, relu: yes please}": 'lowrank.relu is "yes please"; use true or false',
+    "sparse: {kept: -4}": "sparse.kept is -4; use a whole number of at least 1",
+    "sparse: {kept: few}": 'sparse.kept is "few"; use a whole number of at least 1',
+    "sparse: {kept: 34, pruned: 7.0}": "sparse.pruned is 7.0; use a number of more than 0 and less "
+    "than 1",
+    "mlp: {dropout: 1}": "mlp.dropout is 1; use a number of at least 0 and less than 1",
+    "mlp: {label_smoothing: nan}": 'mlp.label_smoothing is "nan"; use a number of at least 0 and '
+    "less than 1",
+    "mlp: {width: [64, [32]]}": "mlp.width is [32]; use a whole number of at least 1",
+    "nonnegative: {width: 0}": "nonnegative.width is 0; use a whole number of at least 1 or null",
+    "nonnegative: {weights: selu}": 'nonnegative.weights is "selu"; use "relu", "sigmoid" or '
+    '"softplus"',
+    "lasso: {alpha: -0.1}": "lasso.alpha is -0.1; use a number of at least 0",
+    "lasso: {alpha: 1, iterations: 1e2}": 'lasso.iterations is "1e2"; use a whole number of '
+    "at least 1",
+    "lowbit: {ternary: [0.5, 1.5]}": "lowbit.ternary is 1.5; use a number of at least 0 and "
+    "at most 1",
+    "lowbit: {ternary: 1, rounded: 1}": "lowbit.rounded is 1; use a number of at least 0 and less "
+    "than 1",
+    "shortlist: {rank: 3, k: 4, margin: 2}": "shortlist: give either k or margin",
+    "shortlist: {rank: 3}": "shortlist: give either k or margin",
+    "shortlist: {rank: 3, margin: -1}": "shortlist.margin is -1; use a number of at least 0 or "
+    "null",
+    "nested: {margins: x}": 'nested.margins is "x"; use numbers with dashes between them, such as '
+    "3-2-1.5",
+    "nested: {screens: 8-x}": 'nested.screens is "8-x"; use whole numbers with dashes between '
+    "them, such as 12-30-80",
+    "nested: {screens: 0-8-9}": 'nested.screens is "0-8-9"; use whole numbers with dashes between '
+    "them, such as 12-30-80",
+    "nested: {screens: 30-12-80}": "nested: screens 30-12-80 must grow",
+    "nested: {screens: 12-30, margins: 3-2-1}": "nested: screens 12-30 and margins 3-2-1 must be "
+    "as many",
+    "linear: {teacher: mpl}": 'linear: its teacher mpl is no head; use "mlp", ',
+}
+# What an entry of the table has beside the wrong setting.
+RIGHT = {
+    "mlp": {"width": 8, "dropout": 0, "input_dropout": 0, "label_smoothing": 0},
+    "nested": {"screens": "8-20-60", "margins": "3-2-1", "decision": 90},
+}
+
+
+def read(config: dict, entry: str, command_line: bool) -> dict[str, Head]:
+    """The heads of the default configuration with one other entry, from a file or as Snakemake
+    hands on a command line."""
+    (name,) = given = yaml.safe_load(entry)
+    text = parse_config([f"heads={{{entry}}}"])["heads"] if command_line else given
+    config["heads"][name] = RIGHT.get(name, {}) | text[name]
+    settings.check(config, SCHEMA)
+    return sweeps.expand(config["heads"])
+
+
+@pytest.mark.parametrize("command_line", [False, True], ids=["file", "command line"])
+@pytest.mark.parametrize("entry", WRONG)
+def test_a_wrong_setting_is_refused_with_what_would_be_right(
+    config: dict, entry: str, command_line: bool
+):
+    with pytest.raises(InputError) as error:
+        read(config, entry, command_line)
+    told, sentence = str(error.value), f"Config: heads.{WRONG[entry]}"
+    if command_line:  # where each value is text
+        told, sentence = told.replace('"', ""), sentence.replace('"', "")
+    assert told.startswith(sentence)
+
+
+@pytest.mark.parametrize("command_line", [False, True], ids=["file", "command line"])
+@pytest.mark.parametrize(
+    ("entry", "values"),
+    [
+        ("sparse: {kept: 34}", {"kept": 34}),
+        ("sparse: {kept: 34, structured: true}", {"kept": 34, "structured": True}),
+        ("sparse: {kept: 34, structured: False}", {"kept": 34, "structured": False}),
+        ("lasso: {alpha: 1e-3, iterations: 5}", {"alpha": 0.001, "iterations": 5}),
+        ("lasso: {alpha: 1}", {"alpha": 1.0}),
+        ("shortlist: {rank: 3, k: null, margin: 2}", {"rank": 3, "margin": 2.0}),
+        ("lowrank: {rank: 3, basis: pca}", {"rank": 3, "basis": "pca"}),
+        ("linear: {teacher: null}", {}),
+        ("linear: {training: {learning_rate: 1e-2}}", {"training": {"learning_rate": 0.01}}),
+        (
+            "nested: {margins: 3, screens: 12, decision: 20}",
+            {"margins": "3", "screens": "12", "decision": 20},
+        ),
+    ],
+)
+def test_a_right_setting_has_the_type_that_fit_wants(
+    config: dict, entry: str, values: dict, command_line: bool
+):
+    head = read(config, entry, command_line)[entry.partition(":")[0]]
+    assert head.settings == values
+    assert [*map(type, head.settings.values())] == [*map(type, values.values())]
+
+
+@pytest.mark.parametrize("command_line", [False, True], ids=["file", "command line"])
+def test_a_sweep_has_the_same_names_from_a_file_and_from_a_command_line(
+    config: dict, command_line: bool
+):
+    heads = read(config, "nonnegative: {width: [null, 25, 50]}", command_line)
+    swept = {name: heads[name].settings for name in heads if re.match(r"nonnegative(-\d+)?$", name)}
+    assert swept == {
+        "nonnegative": {},
+        "nonnegative-25": {"width": 25},
+        "nonnegative-50": {"width": 50},
+    }
+
+
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"fish": {}}, r"heads\.fish: there is no head fish; heads are lasso, linear, .*"),
-        ({"a": {"head": "fish"}}, r"heads\.a: there is no head fish; .*"),
-        ({"children": {}}, r"heads\.children: there is no head children; .*"),
-        ({"lowrank": {"rank": 3, "rnk": 3}}, r"heads\.lowrank\.rnk is no setting of .* rank, .*"),
-        ({"linear": {"seed": 3}}, r"heads\.linear\.seed is no setting of linear; .*"),
-        ({"shift": {"teacher": "linear"}}, r"heads\.shift\.teacher is no setting of shift; .*"),
-        ({"lowrank": {}}, r"heads\.lowrank\.rank is missing; lowrank needs it"),
-        ({"lowrank": {"rank": None}}, r"heads\.lowrank\.rank is missing; .*"),
-        ({"lowrank": {"rank": [None, 3]}}, r"heads\.lowrank\.rank is missing; .*"),
-        ({"lowrank": {"rank": 2.5}}, r"heads\.lowrank\.rank is 2\.5; it must be of type int"),
-        ({"lowrank": {"rank": [3, "x"]}}, r"heads\.lowrank\.rank is 'x'; .* type int"),
-        ({"lowrank": {"rank": True}}, r"heads\.lowrank\.rank is True; .* type int"),
-        ({"lowrank": {"rank": 3, "relu": 1}}, r"heads\.lowrank\.relu is 1; .* type bool"),
-        ({"lowrank": {"rank": 3, "basis": 1}}, r"heads\.lowrank\.basis is 1; .* type str"),
-        ({"lasso": {"alpha": "x"}}, r"heads\.lasso\.alpha is 'x'; .* type float"),
-        ({"lasso": {"alpha": True}}, r"heads\.lasso\.alpha is True; .* type float"),
+        ({"fish": {}}, 'heads.fish: there is no head fish; use "shift", "lasso", "linear", '),
+        ({"a": {"head": "fish"}}, "heads.a: there is no head fish; use "),
+        ({"loop": {}}, "heads.loop: treehead/heads/loop.py is no head, which has fit(train, "),
+        (
+            {"lowrank": {"rank": 3, "rnk": 3}},
+            'heads.lowrank.rnk is no setting of lowrank; use "rank", ',
+        ),
+        ({"linear": {"seed": 3}}, 'heads.linear.seed is no setting of linear; use "teacher" or '),
+        ({"shift": {"teacher": "linear"}}, "heads.shift.teacher is no setting of shift; use "),
+        ({"lowrank": {}}, "heads.lowrank.rank is missing; lowrank needs it."),
+        ({"lowrank": {"rank": None}}, "heads.lowrank.rank is missing; lowrank needs it."),
+        ({"lowrank": {"rank": [None, 3]}}, "heads.lowrank.rank is missing; lowrank needs it."),
+        ({"lowrank": {"rank": []}}, "heads.lowrank.rank is empty, and so there is no head; give "),
         (
             {"lowrank": {"rank": [3]}, "lowrank-3": {"head": "lowrank", "rank": 3}},
-            r"heads\.lowrank-3: lowrank-3 stands there twice; remove one",
+            "heads.lowrank-3: lowrank-3 stands there twice; remove one.",
         ),
-        ({"lowrank": {"rank": [3, 3]}}, r"heads\.lowrank: lowrank-3 stands there twice; .*"),
-        ({"linear": {"teacher": "a"}}, r"heads\.linear: there is no head a to be its teacher; .*"),
-        ({"linear": {"teacher": "linear"}}, r"heads\.linear: its teacher linear has a teacher; .*"),
+        (
+            {"lowrank": {"rank": [3, "3"]}},
+            "heads.lowrank: lowrank-3 stands there twice; remove one.",
+        ),
+        (
+            {"linear": {"teacher": "linear"}},
+            "heads.linear: its teacher linear has a teacher itself; ",
+        ),
         (
             {
                 "linear": {},
                 "b": {"head": "linear", "teacher": "linear"},
                 "c": {"head": "linear", "teacher": "b"},
             },
-            r"heads\.c: its teacher b has a teacher; choose another",
+            'heads.c: its teacher b has a teacher itself; use "linear".',
         ),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence_that_names_its_key(entries, sentence: str):
     with pytest.raises(InputError) as error:
         sweeps.expand(entries)
-    assert re.fullmatch(rf"{sentence}\.", str(error.value))
+    assert str(error.value).startswith(f"Config: {sentence}")
+
+
+HEAD = """
+def fit(train, *, seed, rank=3): ...
+def predict(head, features): ...
+def cost(head, features): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("fit(train, *, seed, rank=3)", "fit(train, seed, *, rank=3)"),
+        ("fit(train, *, seed, rank=3)", "fit(train, *, rank=3)"),
+        ("fit(train, *, seed, rank=3)", "fit(*, train, seed)"),
+        ("fit(train, *, seed, rank=3)", "fit(train, *, seed, **settings)"),
+        ("fit(train, *, seed, rank=3)", "fit(train, *more, seed)"),
+        ("fit(train, *, seed, rank=3)", "fit(features, labels, *, seed)"),
+        ("predict(head, features)", "predict(features, head)"),
+        ("predict(head, features)", "predict(head, features, *, k)"),
+        ("cost(head, features)", "cost(head)"),
+        ("cost(head, features)", "price(head, features)"),
+    ],
+)
+def test_a_module_whose_functions_have_other_arguments_is_no_head(
+    tmp_path: Path, old: str, new: str
+):
+    for name, text in {"head.py": HEAD, "other.py": HEAD.replace(old, new)}.items():
+        (tmp_path / name).write_text(text)
+    assert sweeps.is_head(tmp_path / "head.py")
+    assert not sweeps.is_head(tmp_path / "other.py")
 
 
 def test_every_head_can_be_fitted_predict_and_tell_its_cost():
@@ -148,3 +307,10 @@ def test_every_head_of_the_default_configuration_has_what_its_fit_needs(default:
         if "parent_of" in sweeps.arguments(head.module):
             given["parent_of"] = None
         inspect.signature(fitting.module(head.module).fit).bind(None, **given)
+
+
+def test_a_head_to_compare_with_is_there():
+    heads = sweeps.expand({"linear": {}, "mlp": None})
+    sweeps.check_baselines(heads, ["linear"])
+    with pytest.raises(InputError, match="comparison.baselines names mlp, but there is no such"):
+        sweeps.check_baselines(heads, ["linear", "mlp"])

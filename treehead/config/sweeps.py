@@ -1,17 +1,17 @@
 """The heads that a configuration names: a setting that is a list becomes one head for each value.
 
-A head is a module of `treehead/heads`; the keyword arguments of its `fit` are its settings. They
-are read from its source, since importing a head means importing torch.
+A head is a module of `treehead/heads`; the keyword arguments of its `fit` are its settings. It may
+have a function `check` of these, which says what is wrong with settings that are right one by one.
 """
 
-import ast
 import itertools
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from treehead.artifacts import InputError
+from treehead.config import signatures
+from treehead.config.signatures import Setting, choices
 
 _HEADS = Path(__file__).parents[1] / "heads"
 
@@ -35,41 +35,29 @@ class Head(NamedTuple):
         return ", ".join(f"{key}={value}" for key, value in chosen.items() if value is not None)
 
 
-class Argument(NamedTuple):
-    """A keyword argument of a head's `fit`: its type as written, and whether it must be given."""
-
-    type: str
-    needed: bool
+def _file(module: str) -> Path:
+    return _HEADS / f"{module}.py"
 
 
-@cache
-def arguments(module: str) -> dict[str, Argument]:
+def arguments(module: str) -> dict[str, Setting]:
     """The keyword arguments of a head's `fit`."""
-    tree = ast.parse((_HEADS / f"{module}.py").read_text(encoding="utf-8"))
-    fit = next(
-        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "fit"
-    )
-    named = zip(fit.args.kwonlyargs, fit.args.kw_defaults, strict=True)
-    return {
-        argument.arg: Argument(ast.unparse(argument.annotation), default is None)
-        for argument, default in named
-    }
+    return signatures.settings(signatures.functions(_file(module))["fit"])
 
 
 @cache
 def modules() -> list[str]:
-    """The modules that define a head: those with its three functions, of its arguments."""
-    return [path.stem for path in sorted(_HEADS.glob("*.py")) if _is_head(path)]
+    """The modules that define a head."""
+    return [path.stem for path in sorted(_HEADS.glob("*.py")) if is_head(path)]
 
 
-def _is_head(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    defined = {
-        node.name: [argument.arg for argument in node.args.args]
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-    }
-    return all(defined.get(name) == arguments for name, arguments in _FUNCTIONS.items())
+def is_head(path: Path) -> bool:
+    """Whether a file has `fit(train, *, seed, ...)`, and `predict` and `cost` (head, features)."""
+    defined = signatures.functions(path)
+    if not _FUNCTIONS.keys() <= defined.keys():
+        return False
+    taken = {name: signatures.positional(defined[name]) for name in _FUNCTIONS}
+    keywords = {name: signatures.settings(defined[name]) for name in _FUNCTIONS}
+    return taken == _FUNCTIONS and "seed" in keywords.pop("fit") and not any(keywords.values())
 
 
 def expand(entries: dict[str, dict[str, Any] | None]) -> dict[str, Head]:
@@ -80,82 +68,88 @@ def expand(entries: dict[str, dict[str, Any] | None]) -> dict[str, Head]:
     of null appends nothing and leaves the setting out. An entry of null is left out.
 
     Raises:
-        InputError: no such module, a setting that it does not have, or one that it misses.
+        InputError: no such module, a setting that it lacks or misses, or a value that it refuses.
     """
     heads: dict[str, Head] = {}
     for entry, given in entries.items():
         if given is None:
             continue
         module = given.get("head", entry)
-        settings = {key: value for key, value in given.items() if key != "head"}
-        _check(entry, module, settings)
-        if [] in settings.values():
-            raise InputError(f"heads.{entry} has an empty list, and so no head; give it a value.")
+        settings = _checked(entry, module, {key: given[key] for key in given if key != "head"})
         swept = tuple(key for key, value in settings.items() if isinstance(value, list))
         for values in itertools.product(*(settings[key] for key in swept)):
             chosen = settings | dict(zip(swept, values, strict=True))
-            kept = {
-                key: _typed(entry, key, value, arguments(module))
-                for key, value in chosen.items()
-                if value is not None
-            }
-            name = "-".join([entry, *(str(value) for value in values if value is not None)])
+            kept = {key: value for key, value in chosen.items() if value is not None}
+            name = "-".join([entry, *(_text(value) for value in values if value is not None)])
             if name in heads:
-                raise InputError(f"heads.{entry}: {name} stands there twice; remove one.")
+                raise InputError(f"Config: heads.{entry}: {name} stands there twice; remove one.")
+            check = signatures.functions(_file(module)).get("check")
+            if mistake := check and signatures.called(check, kept):
+                raise InputError(f"Config: heads.{entry}: {mistake}.")
             heads[name] = Head(module, kept, tuple(key for key in swept if key in kept))
     _check_teachers(heads)
     return heads
 
 
-def _check(entry: str, module: str, settings: dict[str, Any]) -> None:
+def _text(value: Any) -> str:
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _checked(entry: str, module: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an entry as the `fit` of its module wants them, swept ones as lists."""
     if module not in modules():
-        raise InputError(
-            f"heads.{entry}: there is no head {module}; heads are {', '.join(modules())}."
-        )
-    taken = {key: each for key, each in arguments(module).items() if key not in _GIVEN}
-    valid = [*taken, "training"]
-    if unknown := [key for key in settings if key not in valid]:
-        raise InputError(
-            f"heads.{entry}.{unknown[0]} is no setting of {module}; it has {', '.join(valid)}."
-        )
-    absent = [key for key, each in taken.items() if each.needed and _left_out(settings.get(key))]
-    if absent:
-        raise InputError(f"heads.{entry}.{absent[0]} is missing; {module} needs it.")
+        told = f"there is no head {module}"
+        if _file(module).is_file():
+            told = (
+                f"treehead/heads/{module}.py is no head, which has fit(train, *, seed, ...), "
+                "predict(head, features) and cost(head, features)"
+            )
+        raise InputError(f"Config: heads.{entry}: {told}; use {choices(modules(), module)}.")
+    taken = arguments(module)
+    valid = [key for key in taken if key not in ("parent_of", "seed")]
+    settings = {}
+    for key, value in given.items():
+        where = f"heads.{entry}.{key}"
+        if key not in valid:
+            use = f"use {choices(valid, key)}" if valid else "remove it"
+            raise InputError(f"Config: {where} is no setting of {module}; {use}.")
+        if value == []:
+            raise InputError(f"Config: {where} is empty, and so there is no head; give it a value.")
+        # As a setting, a teacher is the name of a head.
+        annotation = "str" if key == "teacher" else taken[key].annotation
+        if key == "training":
+            settings[key] = value
+        elif isinstance(value, list):
+            settings[key] = [_value(where, each, annotation) for each in value]
+        else:
+            settings[key] = _value(where, value, annotation)
+    for key, setting in taken.items():
+        value = settings.get(key)
+        absent = value is None or (isinstance(value, list) and None in value)
+        if setting.needed and key not in _GIVEN and absent:
+            raise InputError(f"Config: heads.{entry}.{key} is missing; {module} needs it.")
+    return settings
 
 
-def _left_out(value: Any) -> bool:
-    return value is None or value == [] or (isinstance(value, list) and None in value)
-
-
-def _typed(entry: str, key: str, value: Any, taken: dict[str, Argument]) -> Any:
-    """A setting as its type wants it; YAML leaves numbers like 1e-3 as text."""
-    if key in ("training", "teacher"):
-        return value
-    wanted = taken[key].type.removesuffix(" | None")
-    if wanted == "float" and isinstance(value, str | int) and not isinstance(value, bool):
-        with suppress(ValueError):
-            value = float(value)
-    if type(value).__name__ != wanted or value != value:
-        raise InputError(f"heads.{entry}.{key} is {value!r}; it must be of type {wanted}.")
-    return value
+def _value(where: str, value: Any, annotation: str) -> Any:
+    """A value as its annotation wants it; null leaves the setting at its default."""
+    return None if value in (None, "null") else signatures.checked(where, value, annotation)
 
 
 def check_baselines(heads: dict[str, Head], baselines: list[str]) -> None:
     """Check that every head to compare with is there."""
     if absent := [name for name in baselines if name not in heads]:
         raise InputError(
-            f"comparison.baselines names {absent[0]}, but there is no such head; add it to heads, "
-            "or remove it there."
+            f"Config: comparison.baselines names {absent[0]}, but there is no such head; add it to "
+            f"heads, or use {choices(heads, absent[0])}."
         )
 
 
 def _check_teachers(heads: dict[str, Head]) -> None:
+    untaught = [name for name, head in heads.items() if "teacher" not in head.settings]
     for name, head in heads.items():
         teacher = head.settings.get("teacher")
-        if teacher is not None and (not isinstance(teacher, str) or teacher not in heads):
-            raise InputError(
-                f"heads.{name}: there is no head {teacher} to be its teacher; add one, or remove "
-                "the teacher."
-            )
-        if teacher is not None and heads[teacher].settings.get("teacher"):
-            raise InputError(f"heads.{name}: its teacher {teacher} has a teacher; choose another.")
+        if teacher is not None and teacher not in untaught:
+            told = "has a teacher itself" if teacher in heads else "is no head"
+            use = f"use {choices(untaught, teacher)}" if untaught else "remove it"
+            raise InputError(f"Config: heads.{name}: its teacher {teacher} {told}; {use}.")

@@ -5,10 +5,11 @@ a column is a column: here its norm is what is penalised (Yuan and Lin, 2006).
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
@@ -28,8 +29,8 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    alpha: float,
-    iterations: int = 40,
+    alpha: Annotated[float, Ge(0)],
+    iterations: Annotated[int, Ge(1)] = 40,
     teacher: np.ndarray | None = None,
 ) -> Head:
     """Select features by the lasso, then fit a full layer to those.

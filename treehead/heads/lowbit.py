@@ -5,10 +5,11 @@ bit), times a scale of the class for each kind. Rounding is in the loop, its gra
 straight through and the scales learned (Esser et al., ICLR 2020, section 2).
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -23,8 +24,8 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    ternary: float,
-    rounded: float = 0.3,
+    ternary: Annotated[float, Ge(0), Le(1)],
+    rounded: Annotated[float, Ge(0), Lt(1)] = 0.3,
     teacher: np.ndarray | None = None,
 ) -> Head:
     """Fit a full layer, and round its weights in the loop after some of the steps.

@@ -4,10 +4,11 @@ The study's "adaptive" heads, without its dropout in the bottleneck, and its hea
 components, whose product it did not count.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from treehead.data.embeddings import Examples
@@ -21,8 +22,8 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    rank: int,
-    basis: str = "trained",
+    rank: Annotated[int, Ge(1)],
+    basis: Literal["trained", "pca"] = "trained",
     relu: bool = False,
     teacher: np.ndarray | None = None,
 ) -> Head:

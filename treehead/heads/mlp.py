@@ -1,9 +1,10 @@
 """One wide hidden layer on the features: costlier than the full head, and a teacher of others."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from torch import nn
 
 from treehead.data.embeddings import Examples
@@ -17,10 +18,10 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    width: int,
-    dropout: float,
-    input_dropout: float,
-    label_smoothing: float,
+    width: Annotated[int, Ge(1)],
+    dropout: Annotated[float, Ge(0), Lt(1)],
+    input_dropout: Annotated[float, Ge(0), Lt(1)],
+    label_smoothing: Annotated[float, Ge(0), Lt(1)],
 ) -> Head:
     """dim -> width -> classes with a ReLU, and dropout of the features and of the hidden layer."""
     inputs, mean, std = loop.standardized(train.features)

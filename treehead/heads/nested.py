@@ -5,11 +5,13 @@ the same weights, which cost only what they add; the classes that pass the last 
 by a sparse layer of its own. Screens and decision learn one teacher's logits together.
 """
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Lt, doc
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -20,16 +22,34 @@ from treehead.heads.costs import Cost
 from treehead.heads.head import Head
 
 
+def check(*, screens: str, margins: str, **_: object) -> str | None:
+    """What is wrong with settings that are right one by one."""
+    sizes = [int(kept) for kept in screens.split("-")]
+    if sizes != sorted(set(sizes)):
+        return f"screens {screens} must grow"
+    if len(sizes) != len(margins.split("-")):
+        return f"screens {screens} and margins {margins} must be as many"
+    return None
+
+
 def fit(
     train: Examples,
     *,
     training: dict[str, Any],
     seed: int,
-    screens: str,
-    margins: str,
-    decision: int,
+    screens: Annotated[
+        str,
+        re.compile(r"[1-9]\d*(-[1-9]\d*)*"),
+        doc("whole numbers with dashes between them, such as 12-30-80"),
+    ],
+    margins: Annotated[
+        str,
+        re.compile(r"\d+(\.\d+)?(-\d+(\.\d+)?)*"),
+        doc("numbers with dashes between them, such as 3-2-1.5"),
+    ],
+    decision: Annotated[int, Ge(1)],
     structured: bool = False,
-    pruned: float = 0.8,
+    pruned: Annotated[float, Gt(0), Lt(1)] = 0.8,
     teacher: np.ndarray | None = None,
 ) -> Head:
     """Fit screens and decision.
@@ -46,11 +66,8 @@ def fit(
     sizes = [pruning.final_count(dim, int(kept), structured) for kept in screens.split("-")]
     last = pruning.final_count(dim, decision, structured)
     passing = [float(margin) for margin in margins.split("-")]
-    if len(passing) != len(sizes) or sorted(sizes) != sizes:
-        raise InputError(
-            f"screens {screens} and margins {margins} of a nested head must be as many, and "
-            "screens must grow; mend them in heads."
-        )
+    if mistake := check(screens=screens, margins=margins):
+        raise InputError(f"A nested head: {mistake}.")
     torch.manual_seed(seed)
     shared, own = (nn.Parameter(torch.zeros(classes, dim)) for _ in range(2))
     biases = nn.Parameter(torch.zeros(len(sizes) + 1, classes))

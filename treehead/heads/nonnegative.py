@@ -5,10 +5,11 @@ logits; both are kept as options to show that. Softplus weights train.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -25,8 +26,8 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    width: int | None = None,
-    weights: str = "softplus",
+    width: Annotated[int, Ge(1)] | None = None,
+    weights: Literal["softplus", "relu", "sigmoid"] = "softplus",
 ) -> Head:
     """Fit one layer dim -> classes, or two, dim -> width -> classes, without a ReLU between.
 

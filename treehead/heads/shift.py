@@ -5,10 +5,11 @@ parent's vector: a child is a row of that layer, by its place among its siblings
 cross-entropies are those of logits, where the study's were of probabilities.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -26,8 +27,8 @@ def fit(
     parent_of: np.ndarray,
     training: dict[str, Any],
     seed: int,
-    tree: str = "clusters",
-    groups: int = 10,
+    tree: Literal["taxonomy", "clusters", "random"] = "clusters",
+    groups: Annotated[int, Ge(1)] = 10,
 ) -> Head:
     """Fit the shared layer and the vectors; the arguments are those of `tree.fit`."""
     parent_of = trees.partition(train, parent_of, tree, groups, training, seed)

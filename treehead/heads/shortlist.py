@@ -1,8 +1,9 @@
 """Shortlist: a low-rank preview of all classes, and the full head's rows for the best of them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 
 from treehead.artifacts import InputError
 from treehead.data.embeddings import Examples
@@ -11,14 +12,19 @@ from treehead.heads.costs import Cost
 from treehead.heads.head import Head
 
 
+def check(*, k: int | None = None, margin: float | None = None, **_: object) -> str | None:
+    """What is wrong with settings that are right one by one."""
+    return "give either k or margin" if (k is None) == (margin is None) else None
+
+
 def fit(
     train: Examples,
     *,
     training: dict[str, Any],
     seed: int,
-    rank: int,
-    k: int | None = None,
-    margin: float | None = None,
+    rank: Annotated[int, Ge(1)],
+    k: Annotated[int, Ge(1)] | None = None,
+    margin: Annotated[float, Ge(0)] | None = None,
     teacher: np.ndarray | None = None,
 ) -> Head:
     """Fit the preview and the full head.
@@ -28,8 +34,8 @@ def fit(
         k: how many classes the full head looks at.
         margin: in its place, how far below the best preview such a class may be.
     """
-    if (k is None) == (margin is None):
-        raise InputError("A shortlist head takes k or margin; give one of them in heads.")
+    if mistake := check(k=k, margin=margin):
+        raise InputError(f"A shortlist head: {mistake}.")
     preview = lowrank.fit(train, training=training, seed=seed, rank=rank, teacher=teacher)
     exact = linear.fit(train, training=training, seed=seed, teacher=teacher)
     arrays = {f"preview_{name}": array for name, array in preview.arrays.items()} | exact.arrays

@@ -5,10 +5,11 @@ weight of each group of features in a row (1:M sparsity), so that a place takes 
 loop over the groups is regular.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 from treehead.artifacts import Tensors
@@ -23,9 +24,9 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    kept: int,
+    kept: Annotated[int, Ge(1)],
     structured: bool = False,
-    pruned: float = 0.8,
+    pruned: Annotated[float, Gt(0), Lt(1)] = 0.8,
     teacher: np.ndarray | None = None,
 ) -> Head:
     """Fit a full layer and prune it while it trains.

@@ -4,10 +4,11 @@ Both layers are trained together, the children against all classes, so that the 
 parents can be compared. On clusters with a matrix for each parent this is the study's "modifier".
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from treehead.data import clusters
@@ -24,11 +25,11 @@ def fit(
     parent_of: np.ndarray,
     training: dict[str, Any],
     seed: int,
-    tree: str = "taxonomy",
-    groups: int = 10,
-    reads: str = "features",
-    child_weight: float = 1.0,
-    k: int = 1,
+    tree: Literal["taxonomy", "clusters", "random"] = "taxonomy",
+    groups: Annotated[int, Ge(1)] = 10,
+    reads: Literal["features", "parent_logits"] = "features",
+    child_weight: Annotated[float, Gt(0)] = 1.0,
+    k: Annotated[int, Ge(1)] = 1,
     teacher: np.ndarray | None = None,
 ) -> Head:
     """Fit with the loss parent + child_weight * class.
