@@ -312,5 +312,5 @@ def test_every_head_of_the_default_configuration_has_what_its_fit_needs(default:
 def test_a_head_to_compare_with_is_there():
     heads = sweeps.expand({"linear": {}, "mlp": None})
     sweeps.check_baselines(heads, ["linear"])
-    with pytest.raises(InputError, match="comparison.baselines names mlp, but there is no such"):
+    with pytest.raises(InputError, match="baselines names mlp, but there is no such"):
         sweeps.check_baselines(heads, ["linear", "mlp"])
