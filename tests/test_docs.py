@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from treehead.config import sweeps
+from treehead.artifacts import InputError
+from treehead.config import signatures, sweeps
 
 ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
@@ -19,8 +20,8 @@ MANUAL = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
 GIVEN = {"parent_of", "training", "seed"}
 
 
-def stated(name: str) -> dict[str, str]:
-    """The default of each row of the manual's tables whose first column is called `name`."""
+def stated(name: str, column: int = 1) -> dict[str, str]:
+    """A column of the manual's tables whose first column is called `name`: defaults, or values."""
     rows: dict[str, str] = {}
     table = ""
     for line in MANUAL.splitlines():
@@ -31,8 +32,8 @@ def stated(name: str) -> dict[str, str]:
             table = cells[0]
         elif table == name and cells[0].startswith("`"):
             assert cells[0] not in rows, f"{cells[0]} stands there twice"
-            rows[cells[0]] = cells[1]
-    return {key.strip("`"): default for key, default in rows.items()}
+            rows[cells[0]] = cells[column]
+    return {key.strip("`"): cell for key, cell in rows.items()}
 
 
 def leaves(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -87,6 +88,18 @@ def test_the_manual_explains_every_setting_of_a_head_and_no_other():
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_manual_states_the_default_of_a_setting(setting: str):
     assert says(stated("setting")[setting], SETTINGS[setting])
+
+
+@pytest.mark.parametrize("setting", [key for key in SETTINGS if not key.endswith(".teacher")])
+def test_the_manual_states_the_values_of_a_setting_as_its_error_does(setting: str):
+    module, name = setting.split(".")
+    with pytest.raises(InputError) as error:
+        signatures.checked("", [], sweeps.arguments(module)[name].annotation)
+    allowed = str(error.value).partition("; use ")[2]
+    words = [
+        sorted(re.findall(r"[\w-]+", text)) for text in (allowed, stated("setting", 2)[setting])
+    ]
+    assert words[0] == words[1]
 
 
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")], ids=lambda p: p.name)
