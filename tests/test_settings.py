@@ -353,29 +353,36 @@ def test_own_files_may_stand_beside_the_results(config: dict, tmp_path: Path):
     settings.check(changed(config, "backbone.weights", str(tmp_path / "w.pt")), SCHEMA)
 
 
+BASE = "config/config.yaml"
+
+
 @pytest.mark.parametrize(
     "target",
     [
-        {"accuracy": 0.7, "macs": 100, "dataset": {}, "backbone": {}, "flat": {}},
-        {"tree": {"0": {"1": 0}}, "parent_names": ["a"], "fine_names": ["b"]},
-        {"objective": "joint"},
+        ["accuracy", "macs", "dataset", "backbone", "flat"],
+        ["tree", "parent_names", "fine_names"],
+        ["objective"],
     ],
 )
-def test_a_target_among_the_configuration_files_is_told(config: dict, target: dict):
-    layers = {"config/study.yaml": {"seed": 3}, "results/a.json": target}
+def test_a_target_among_the_configuration_files_is_told(config: dict, target: list[str]):
+    layers = {"config/study.yaml": ["seed"], "results/a.json": target, BASE: list(config)}
     sentence = r"Config: results/a\.json is given as a configuration file, .* name it before --conf"
     with pytest.raises(InputError, match=sentence):
-        settings.check(config | target, SCHEMA, layers)
+        settings.check(config | dict.fromkeys(target, 1), SCHEMA, layers)
 
 
 def test_a_recorded_configuration_is_a_configuration(config: dict):
-    settings.check(config, SCHEMA, {"results/config.yaml": dict(config)})
-    settings.check(config, SCHEMA, {"results/config.yaml": dict(config), "a.yaml": {"seed": 0}})
+    whole = list(config)
+    settings.check(config, SCHEMA, {"results/config.yaml": whole, BASE: whole})
+    settings.check(config, SCHEMA, {"results/config.yaml": whole, "a.yaml": ["seed"], BASE: whole})
 
 
 def test_a_whole_configuration_after_another_file_is_taken_for_a_target(config: dict):
+    whole = list(config)
     with pytest.raises(InputError, match=r"results/config\.yaml has every key, .* target"):
-        settings.check(config, SCHEMA, {"a.yaml": {"seed": 0}, "results/config.yaml": dict(config)})
+        settings.check(
+            config, SCHEMA, {"a.yaml": ["seed"], "results/config.yaml": whole, BASE: whole}
+        )
 
 
 @pytest.mark.parametrize(
@@ -388,19 +395,52 @@ def test_a_whole_configuration_after_another_file_is_taken_for_a_target(config: 
 )
 def test_a_misspelt_key_is_not_taken_for_a_target(config: dict, layer: dict, sentence: str):
     with pytest.raises(InputError, match=f"Config: {sentence}"):
-        settings.check(config | layer, SCHEMA, {"a.yaml": layer})
+        settings.check(config | layer, SCHEMA, {"a.yaml": list(layer), BASE: list(config)})
 
 
 def test_an_empty_layer_changes_nothing(config: dict):
-    settings.check(config, SCHEMA, {"a.yaml": {}})
+    settings.check(config, SCHEMA, {"a.yaml": [], BASE: list(config)})
 
 
 def test_a_layer_is_not_written_over_by_the_configuration_of_its_run(config: dict, tmp_path: Path):
     """The user's config.yaml stands where the run records its own."""
     changed(config, "results", str(tmp_path))
-    layer = {"results": str(tmp_path)}
     with pytest.raises(InputError, match=r"config\.yaml would be overwritten"):
-        settings.check(config, SCHEMA, {f"{tmp_path}/config.yaml": layer})
+        settings.check(config, SCHEMA, {f"{tmp_path}/config.yaml": ["results"]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: 0\nchild:\n  l2: 1\n  input: features\n",
+        "{seed: 0, child: {l2: 1}}",
+        '\ufeff{"seed": 0,\r\n"child": {"l2": 1}}',
+        '{\n\t"seed": 0,\n\t"child": {"l2": 1}\n}',
+    ],
+)
+def test_the_keys_of_a_layer_are_those_at_its_top(tmp_path: Path, text: str):
+    (tmp_path / "a.yaml").write_text(text)
+    assert settings.keys(tmp_path / "a.yaml") == ["seed", "child"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("seed: 0\nchild:\n  l2: 1\nseed: 1\n", "line 4: seed is there again; keep one"),
+        ("seed: 0\nchild:\n  l2: 1\n  l2: 1\n", "line 4: l2 is there again; keep one"),
+        ('{"seed": 0, "child": {"l2": 1, "l2": 2}}', "line 1: l2 is there again; keep one"),
+        ('{\n\t"seed": 0,\n\t"seed": 0\n}', 'has the key "seed" twice'),
+    ],
+)
+def test_a_key_that_a_layer_has_twice_is_refused(tmp_path: Path, text: str, sentence: str):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"a\.yaml.*{sentence}"):
+        settings.keys(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
+def test_no_shipped_config_has_a_key_twice(layer: Path):
+    assert set(settings.keys(layer)) == set(loaded(layer))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), "nan", "-inf"])

@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, read_json, read_text
 from treehead.data.taxonomy import groups
 
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
@@ -50,7 +50,7 @@ _Validator = validators.extend(
 
 
 def check(
-    config: dict[str, Any], schema: str | Path, layers: dict[str, dict[str, Any]] | None = None
+    config: dict[str, Any], schema: str | Path, layers: dict[str, list[str]] | None = None
 ) -> None:
     """Check a merged configuration; the first mistake is raised as an InputError.
 
@@ -60,7 +60,7 @@ def check(
     Args:
         config: changed in place.
         schema: the file of the JSON schema.
-        layers: the files of --configfile in their order, and what each holds.
+        layers: the keys of the files of --configfile in their order, then of config/config.yaml.
     """
     validator = _Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     for mistake in _targets_among(layers or {}, list(validator.schema["properties"])):
@@ -79,17 +79,38 @@ def check(
         raise InputError(f"Config: {mistake}.")
 
 
-def _targets_among(layers: dict[str, dict[str, Any]], keys: list[str]) -> Iterator[str]:
+def keys(path: str | Path) -> list[str]:
+    """The keys of a configuration file, in which none is twice: Snakemake would take the last."""
+    try:
+        root = yaml.compose(read_text(path), yaml.SafeLoader)
+    except yaml.YAMLError:  # JSON that YAML does not know, with tabs
+        return list(read_json(path))
+    nodes = [root]
+    for node in nodes:
+        found: set[str] = set()
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.value in found:
+                line = key.start_mark.line + 1
+                raise InputError(
+                    f"Config: {path}, line {line}: {key.value} is there again; keep one."
+                )
+            found.add(key.value)
+            nodes.append(value)
+    return [key.value for key, _ in root.value]
+
+
+def _targets_among(layers: dict[str, list[str]], valid: list[str]) -> Iterator[str]:
     """Targets that follow --configfile: Snakemake takes them for more configuration files."""
     remedy = "if it is a target, name it before --configfile, or after --"
-    for place, (path, layer) in enumerate(layers.items()):
-        names = [str(key).partition(".")[0] for key in layer]
+    for path, layer in layers.items():
+        names = [key.partition(".")[0] for key in layer]
         foreign = [
-            name for name in names if not difflib.get_close_matches(name, keys, n=1, cutoff=0.7)
+            name for name in names if not difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
         ]
         if 2 * len(foreign) > len(names):
             yield f"{path} is given as a configuration file, but {foreign[0]} is no key; {remedy}"
-        if place > 0 and set(keys) <= layer.keys():
+    for path in list(layers)[1:-1]:
+        if set(valid) <= set(layers[path]):
             yield f"{path} has every key, so the files before it have no effect; {remedy}"
 
 
@@ -246,7 +267,7 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _overwritten(config: dict[str, Any], layers: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _overwritten(config: dict[str, Any], layers: dict[str, list[str]]) -> Iterator[str]:
     """What the run would write over: the project's folders, and files that it reads."""
     root, folder = Path.cwd().resolve(), Path(config["results"]).resolve()
     own = folder.is_relative_to(root) and folder != root and folder.relative_to(root).parts[0]
@@ -262,7 +283,7 @@ def _overwritten(config: dict[str, Any], layers: dict[str, dict[str, Any]]) -> I
         if folder in file.parents and file.relative_to(folder).parts[0] in _WRITTEN:
             yield f"{key} is {path}, which is a result of this run; give a copy, or set results"
     for path, layer in layers.items():
-        if Path(path).resolve() == folder / "config.yaml" and layer.keys() != config.keys():
+        if Path(path).resolve() == folder / "config.yaml" and set(layer) != set(config):
             yield f"{path} would be overwritten with the whole configuration; give a copy of it"
 
 

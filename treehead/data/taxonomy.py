@@ -254,8 +254,8 @@ def _numbers(
     if names is None:
         raise InputError(
             f"{path} has the {what} {unknown[0]!r}, but this data set has no names of classes; "
-            'give the fine labels, counted from 0, or all names in their order as "fine_names" '
-            'beside a "tree".'
+            'give the fine labels, counted from 0, or JSON with all names as "fine_names" beside '
+            'the "tree".'
         )
     cased = {name.lower(): name for name in place}
     near = difflib.get_close_matches(unknown[0].lower(), cased, n=1, cutoff=0.0)[0]

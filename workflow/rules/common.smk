@@ -2,20 +2,19 @@
 # Out: the checked config, its taxonomy, and the names that rules share.
 import os
 
-from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 
 from treehead.config import provenance, settings, stages, sweeps
 from treehead.data import taxonomy
 from treehead.artifacts import InputError
 
-# Each job reads the configuration again, which is known to be one by then.
-LAYERS = workflow.overwrite_configfiles if workflow.is_main_process else []
+# Each job reads the configuration again; its files are checked once.
+FILES = workflow.configfiles if workflow.is_main_process else []
 try:
     settings.check(
         config,
         workflow.source_path("../schemas/config.schema.yaml"),
-        {os.path.relpath(file): load_configfile(file) for file in LAYERS},
+        {file: settings.keys(file) for file in map(os.path.relpath, FILES)},
     )
     TAXONOMY = taxonomy.choose(
         config["taxonomy"], config["dataset"]["name"], config["dataset"]["classes"]
