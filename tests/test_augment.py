@@ -19,8 +19,9 @@ def pictures(n: int, height: int = 9, width: int = 9) -> Tensor:
 
 
 def warped(images: Tensor, seed: int = 0, **settings: object) -> Tensor:
-    still = {"mirrored": torch.zeros(len(images), dtype=torch.bool), "rotation": 0, "crop": 0}
-    return augment.warp(images, **{**still, **settings}, generator=Generator().manual_seed(seed))
+    still = torch.zeros(len(images), dtype=torch.bool)
+    given = {"mirrored": still, "rotation": 0, "crop": 0, **settings}
+    return augment.warp(images, given.pop("mirrored"), given, Generator().manual_seed(seed))
 
 
 def mirrored(kind: str, n: int, epoch: int = 1, seed: int = 0) -> Tensor:
@@ -181,7 +182,8 @@ def mixed(kind: str, seed: int, alpha: float = 0.5) -> tuple[Tensor, Tensor, Ten
     labels = torch.tensor([4, 0, 3, 1, 2, 0, 5, 4])
     images = labels.float().view(-1, 1, 1, 1).expand(-1, 3, 16, 16).contiguous()
     generator = Generator().manual_seed(seed)
-    return *augment.mix(images, labels, 6, kind, alpha, generator), labels
+    settings = {"mix": kind, "mix_alpha": alpha}
+    return *augment.mix(images, torch.eye(6)[labels], settings, generator), labels
 
 
 def test_without_mixing_a_target_is_one_hot_and_the_images_stay():

@@ -86,7 +86,7 @@ class Training:
     def run(self, checkpoint: Checkpoint | None = None) -> "Training":
         parts = coloured(self.images, 1), coloured(15, 2)
         self.head, self.history = finetune.finetune(
-            self.backbone, *parts, self.settings, checkpoint
+            self.backbone, *parts, self.settings, checkpoint=checkpoint
         )
         return self
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from treehead.artifacts import replacing
+from treehead.backbones import architectures, weights
 from treehead.console import progress
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -111,6 +113,27 @@ def with_torch(backbone: nn.Module, device: str) -> Run:
             return backbone(torch.from_numpy(images).to(device)).cpu().numpy()
 
     return run
+
+
+@contextmanager
+def opened(
+    onnx: str | Path, tensors: str | Path, settings: dict[str, Any], device: str
+) -> Iterator[Run]:
+    """Give the frozen backbone as a function: as ONNX on a CPU, through torch on a GPU.
+
+    Args:
+        onnx: what `export` wrote.
+        tensors: the weights, a canonical file.
+        settings: of the `embed` stage, with the `network` and the `threads`.
+        device: "cpu" or "cuda".
+    """
+    if device == "cpu":
+        yield with_onnx(onnx, settings["threads"])
+        return
+    backbone = architectures.build(**settings["network"])
+    weights.into(backbone.network, tensors)
+    with frozen(backbone):
+        yield with_torch(backbone, device)
 
 
 def embed(images: np.ndarray, views: list[str], run: Run, batch_size: int, what: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Augmentation of a whole batch at once, as tensors, with one explicit generator."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ def mirrored(kind: str, first: Tensor, epoch: int, generator: Generator) -> Tens
 
 
 def warp(
-    images: Tensor, mirrored: Tensor, rotation: float, crop: int, generator: Generator
+    images: Tensor, mirrored: Tensor, settings: dict[str, Any], generator: Generator
 ) -> Tensor:
     """Mirror, rotate and shift each image by its own draw, in one bilinear resampling.
 
@@ -39,13 +40,14 @@ def warp(
     Args:
         images: float (n, 3, h, w).
         mirrored: which ones to mirror left to right, bool (n,).
-        rotation: largest angle in degrees, to either side.
-        crop: largest shift in pixels, in either direction.
+        settings: `rotation`, the largest angle in degrees to either side, and `crop`, the largest
+            shift in pixels in either direction.
         generator: source of all draws.
     """
     n, _, height, width = images.shape
-    angle = math.radians(rotation) * _symmetric(n, generator)
+    angle = math.radians(settings["rotation"]) * _symmetric(n, generator)
     mirror = torch.where(mirrored, -1.0, 1.0)
+    crop = settings["crop"]
     shift = torch.randint(-crop, crop + 1, (n, 2), generator=generator)
     cosine, sine = angle.cos(), angle.sin()
     # Rows of the inverse map, from output to input, both on the scale -1..1.
@@ -84,30 +86,24 @@ def _symmetric(n: int, generator: Generator) -> Tensor:
 
 
 def mix(
-    images: Tensor, labels: Tensor, classes: int, kind: str, alpha: float, generator: Generator
+    images: Tensor, target: Tensor, settings: dict[str, Any], generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """CutMix, MixUp or either at random (Yun et al., ICCV 2019; Zhang et al., ICLR 2018).
 
     Args:
         images: float (n, 3, h, w).
-        labels: int64 (n,).
-        classes: number of classes.
-        kind: "none", "cutmix", "mixup" or "either".
-        alpha: parameter of the beta distribution of the share.
+        target: class probabilities, float (n, classes).
+        settings: `mix`, "none", "cutmix", "mixup" or "either", and `mix_alpha`, the parameter of
+            the beta distribution of the share.
         generator: seeds torchvision's transforms, which draw from torch's ambient generator.
-
-    Returns:
-        Images, and class probabilities (n, classes).
     """
+    kind, alpha = settings["mix"], float(settings["mix_alpha"])
     if kind == "none":
-        return images, F.one_hot(labels, classes).float()
-    transforms = {
-        "cutmix": v2.CutMix(alpha=float(alpha), num_classes=classes),
-        "mixup": v2.MixUp(alpha=float(alpha), num_classes=classes),
-    }
+        return images, target
+    transforms = {"cutmix": v2.CutMix(alpha=alpha), "mixup": v2.MixUp(alpha=alpha)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         chosen = (
             v2.RandomChoice(list(transforms.values())) if kind == "either" else transforms[kind]
         )
-        return chosen(images, labels)
+        return chosen(images, target)

@@ -52,7 +52,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def load(self) -> State | None:
-        """The saved state, or None if there is none; a damaged file is told of, and not used."""
+        """The saved state, or None if there is none; a damaged file is reported and ignored."""
         for half in self.path.parent.glob(f".{self.path.name}.*.part"):
             half.unlink(missing_ok=True)
         if not self.path.is_file():
@@ -80,6 +80,12 @@ class Checkpoint:
     def remove(self) -> None:
         """The training is complete, and so are its results: forget the state."""
         self.path.unlink(missing_ok=True)
+
+
+def beside(output: str, settings: dict[str, Any], files: list[str], seconds: float) -> Checkpoint:
+    """The checkpoint of the training that makes `output`, in the same folder, named by its key."""
+    name = f"unfinished-{key(settings, files)[:16]}.pt"
+    return Checkpoint(Path(output).with_name(name), seconds)
 
 
 @contextmanager

@@ -27,7 +27,12 @@ def precision(setting: str, device: str) -> torch.dtype:
 
 
 def decided(settings: dict[str, Any]) -> dict[str, Any]:
-    """The `finetune` settings with what "auto" comes to here as their device and precision."""
+    """The `finetune` settings with what "auto" comes to here as their device and precision.
+
+    Those of no epochs have neither.
+    """
+    if settings["epochs"] == 0:
+        return settings
     on = device(settings["device"], "finetune.device")
     name = str(precision(settings["precision"], on)).removeprefix("torch.")
     return settings | {"device": on, "precision": name}

@@ -2,14 +2,16 @@
 
 import copy
 import signal
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, Tensors
 from treehead.backbones.architectures import Backbone
 from treehead.console import say
+from treehead.data import dataset
 from treehead.training import compute, parallel
 from treehead.training.checkpoint import Checkpoint, noticing_signals
 from treehead.training.objectives import Objective
@@ -19,11 +21,38 @@ from treehead.training.trainer import Classifier, Epoch, Images, Trainer, shrunk
 WHITENED = 5000
 
 
+class Trained(NamedTuple):
+    """What a training leaves: the best epoch's state of the classifier, and a row an epoch."""
+
+    state: dict[str, Tensor]
+    history: list[Epoch]
+
+
+def from_file(
+    backbone: Backbone, images: str, settings: dict[str, Any], checkpoint: Checkpoint
+) -> tuple[Tensors, list[Epoch]]:
+    """As `finetune`, on the two parts of a parquet file; with no epochs the backbone stays.
+
+    Returns:
+        The head's arrays, and the history; both are empty with no epochs.
+    """
+    if settings["epochs"] == 0:
+        return {}, []
+    torch.set_num_threads(settings["threads"])
+    train, val = (
+        Images(*map(torch.from_numpy, dataset.part(images, part, settings["split"])))
+        for part in ("train", "val")
+    )
+    head, history = finetune(backbone, train, val, settings, checkpoint=checkpoint)
+    return {name: value.numpy() for name, value in head.state_dict().items()}, history
+
+
 def finetune(
     backbone: Backbone,
     train: Images,
     val: Images,
     settings: dict[str, Any],
+    *,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[Objective, list[Epoch]]:
     """Train backbone and head; put the weights of the best epoch by val into `backbone`.
@@ -44,18 +73,17 @@ def finetune(
             `DIVERGED` times its first one; the message names epoch and step.
         SystemExit: SIGTERM or SIGINT came; the state is kept in the checkpoint.
     """
+    settings = compute.decided(settings)
     torch.manual_seed(settings["seed"])
     head = Objective(backbone.dim, torch.tensor(settings["parent_of"]), settings)
     model = Classifier(backbone, head)
     backbone.whiten(train.pixels[:WHITENED])
     _check_sizes(backbone, train, settings)
-    history = torch.zeros(settings["epochs"], len(Epoch._fields), dtype=torch.float64)
-    device = compute.device(settings["device"], "finetune.device")
-    arguments = (model, train, val, settings, checkpoint, device, history)
-    parallel.launch(_train, settings["processes"], device, *arguments)
-    rows = [Epoch(int(row[0]), *row[1:]) for row in history.tolist()]
-    say(f"Kept epoch {max(rows, key=lambda row: row.val_accuracy).epoch}, the best by val.")
-    return head, rows
+    training = partial(_train, model, train, val, settings, checkpoint=checkpoint)
+    state, history = parallel.launch(training, settings["processes"], settings["device"])
+    model.load_state_dict(state)
+    say(f"Kept epoch {max(history, key=lambda row: row.val_accuracy).epoch}, the best by val.")
+    return head, history
 
 
 def _check_sizes(backbone: Backbone, train: Images, settings: dict[str, Any]) -> None:
@@ -84,39 +112,37 @@ def _train(
     train: Images,
     val: Images,
     settings: dict[str, Any],
+    *,
     checkpoint: Checkpoint | None,
-    device: str,
-    history: Tensor,
-) -> None:
-    """Train in this process, alone or as one of a group; model and history are the results."""
+) -> Trained:
+    """Train in this process, alone or as one of a group."""
     compute.keep_freed_memory()
-    trainer = Trainer(model, train, val, settings, device)
+    trainer = Trainer(model, train, val, settings)
     with noticing_signals() as noticed:
         if checkpoint and (state := checkpoint.load()):
             trainer.load_state_dict(state)
             say(f"Resumed in epoch {trainer.epoch}, after its step {trainer.step}.")
         try:
-            trainer.to_the_end(lambda: _keep(trainer, checkpoint, noticed()))
+            for _ in trainer.run():
+                _keep(trainer, checkpoint, noticed())
         except InputError as error:
             kept = checkpoint and checkpoint.path.is_file()
             where = f" The last good state is kept in {checkpoint.path}." if kept else ""
             raise InputError(f"{error}{where}") from None
-    if parallel.rank() == 0:
-        model.load_state_dict(trainer.best)
-        history.copy_(torch.tensor(trainer.history, dtype=torch.float64))
-    parallel.wait()
+    return Trained(trainer.best, trainer.history)
 
 
 def _keep(trainer: Trainer, checkpoint: Checkpoint | None, noticed: int) -> None:
-    """After each step: save the state if it is time to, or if a signal asks to stop."""
+    """Between two steps: save the state if it is time to, and stop if a signal asks for it."""
     due = checkpoint is not None and checkpoint.due()
     asked, save = parallel.total(noticed > 0, due and parallel.rank() == 0)
-    if checkpoint and (asked or save) and parallel.rank() == 0:
+    if checkpoint and (asked or save):
         trainer.check_finite()
-        checkpoint.save(trainer.state_dict())
+        if parallel.rank() == 0:
+            checkpoint.save(trainer.state_dict())
     if asked:
         parallel.wait()
         number = noticed or signal.SIGTERM
-        kept = "its state is saved, and the same command goes on from there" if checkpoint else ""
+        kept = "its state is saved, and the same command resumes there" if checkpoint else ""
         say(f"Stopped by {signal.Signals(number).name} in epoch {trainer.epoch}; {kept}.")
         raise SystemExit(128 + number)

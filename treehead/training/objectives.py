@@ -12,6 +12,7 @@ class Objective(nn.Module):
 
     flat: dim -> classes. bottleneck: dim -> d -> classes. parent: dim -> parents.
     joint: dim -> parents -> ReLU -> classes, with the loss parent + weight * fine.
+    Its accuracy on the level `chosen_by` is the objective's.
 
     Args:
         dim: number of features.
@@ -24,6 +25,7 @@ class Objective(nn.Module):
         kind = settings["objective"]
         classes, parents = len(parent_of), int(parent_of.max()) + 1
         self.kind = kind
+        self.chosen_by = "parent" if kind == "parent" else "fine"
         self.child_weight = settings["child_weight"] if kind == "joint" else 1.0
         self.smoothing = settings["label_smoothing"]
         self.register_buffer("belongs", F.one_hot(parent_of, parents).float(), persistent=False)
@@ -33,50 +35,36 @@ class Objective(nn.Module):
         if kind in ("bottleneck", "joint"):
             self.second = nn.Linear(width, classes)
 
-    def forward(self, features: Tensor) -> list[tuple[Tensor, bool]]:
-        """The logits that the loss sees, each with whether they are of parents."""
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """The logits that the loss sees: of the "parent", of the "fine" class, or of both."""
         logits = self.first(features)
         match self.kind:
             case "bottleneck":
-                return [(self.second(logits), False)]
+                return {"fine": self.second(logits)}
             case "joint":
-                return [(logits, True), (self.second(logits.relu()), False)]
+                return {"parent": logits, "fine": self.second(logits.relu())}
             case _:
-                return [(logits, self.kind == "parent")]
+                return {self.chosen_by: logits}
 
     def loss(self, features: Tensor, fine: Tensor) -> Tensor:
         """Mean loss against probabilities of the fine classes, (n, classes)."""
         total = torch.zeros((), device=features.device)
-        for logits, of_parents in self(features):
-            target = fine @ self.belongs if of_parents else fine
-            weight = 1.0 if of_parents else self.child_weight
+        for level, logits in self(features).items():
+            target = fine @ self.belongs if level == "parent" else fine
+            weight = 1.0 if level == "parent" else self.child_weight
             total = total + weight * F.cross_entropy(
                 logits.float(), target, label_smoothing=self.smoothing
             )
         return total
 
-    def correct(self, features: Tensor, fine: Tensor) -> int:
-        """How many of the labels (n,) the last logits get right."""
-        logits, of_parents = self(features)[-1]
-        return int((logits.argmax(1) == (self.parent_of[fine] if of_parents else fine)).sum())
+    def right(self, features: Tensor, fine: Tensor) -> dict[str, int]:
+        """How many of the labels (n,) and of their parents the logits get right, by level."""
+        truth = {"parent": self.parent_of[fine], "fine": fine}
+        return {
+            level: int((logits.argmax(1) == truth[level]).sum())
+            for level, logits in self(features).items()
+        }
 
-
-def measure(head: Objective, features: Tensor, fine: Tensor) -> dict[str, float]:
-    """What the head gets right, "accuracy" of classes and "parent_accuracy", as far as it tells.
-
-    Args:
-        head: the trained head.
-        features: float32 (n, dim).
-        fine: labels (n,).
-    """
-    report = {}
-    for logits, of_parents in head(features):
-        truth = head.parent_of[fine] if of_parents else fine
-        name = "parent_accuracy" if of_parents else "accuracy"
-        report[name] = (logits.argmax(1) == truth).double().mean().item()
-    return report
-
-
-def macs(head: Objective) -> int:
-    """Multiplications of the head for one image."""
-    return sum(layer.weight.numel() for layer in head.children())
+    def macs(self) -> int:
+        """Multiplications for one image."""
+        return sum(layer.weight.numel() for layer in self.children())

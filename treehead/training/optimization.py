@@ -20,15 +20,13 @@ def optimizer(
             (Nesterov's).
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    weights, others = (
+        [parameter for parameter in trained if (parameter.ndim > 1) == decays]
+        for decays in (True, False)
+    )
     groups = [
-        {
-            "params": [parameter for parameter in trained if parameter.ndim > 1],
-            "weight_decay": settings["weight_decay"],
-        },
-        {
-            "params": [parameter for parameter in trained if parameter.ndim <= 1],
-            "weight_decay": 0.0,
-        },
+        {"params": weights, "weight_decay": settings["weight_decay"]},
+        {"params": others, "weight_decay": 0.0},
     ]
     rate = settings["learning_rate"]
     match settings["optimizer"]:

@@ -5,11 +5,12 @@ BatchNorm sees the whole batch, so that the steps are those of one process but f
 """
 
 import os
+import pickle
 import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from treehead import console
 from treehead.artifacts import InputError
 from treehead.training.checkpoint import noticing_signals
+
+Result = TypeVar("Result")
 
 
 def rank() -> int:
@@ -112,32 +115,35 @@ class _GlooBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance, self.momentum)
 
 
-def launch(train: Callable[..., None], processes: int, device: str, *arguments: Any) -> None:
-    """Call `train(*arguments)` here, or in each of `processes` new processes that form a group.
+class Group(NamedTuple):
+    """Processes that train together, and the folder in which they meet and leave their outcome."""
 
-    Tensors among the arguments lie in shared memory, where `train` may change them for the caller.
-    The processes share the threads of this one, and get its SIGTERM and SIGINT passed on.
+    processes: int
+    threads: int
+    device: str
+    folder: Path
+    lines: mp.Queue
+
+
+def launch(train: Callable[[], Result], processes: int, device: str) -> Result:
+    """What `train` returns, called here or in each of `processes` new processes that form a group.
+
+    The processes share the threads of this one, and get its SIGTERM and SIGINT passed on. The first
+    one's result counts.
 
     Raises:
-        InputError: one of the processes raised it.
+        InputError: all of the processes raised it.
         SystemExit: the processes ended with that exit status.
     """
     if processes == 1:
-        train(*arguments)
-        return
+        return train()
     threads = max(1, torch.get_num_threads() // processes)
-    spawn = mp.get_context("spawn")
-    mistakes, lines = spawn.SimpleQueue(), spawn.Queue()
+    lines = mp.get_context("spawn").Queue()
     listener = console.relay(lines)
     listener.start()
     with tempfile.TemporaryDirectory() as folder, noticing_signals() as noticed:
-        meeting = Path(folder, "store").as_uri()
-        context = mp.spawn(
-            _member,
-            (train, processes, threads, device, meeting, mistakes, lines, arguments),
-            processes,
-            join=False,
-        )
+        group = Group(processes, threads, device, Path(folder), lines)
+        context = mp.spawn(_member, (group, train), processes, join=False)
         told = 0
         try:
             while not context.join(timeout=0.2):
@@ -146,44 +152,41 @@ def launch(train: Callable[..., None], processes: int, device: str, *arguments: 
                     for process in context.processes:
                         process.terminate()
         except mp.ProcessExitedException as error:
-            if not mistakes.empty():
-                raise InputError(mistakes.get()) from None
             raise SystemExit(128 + told if told else error.exit_code) from None
         finally:
             listener.stop()
+        outcome = pickle.loads(_outcome(group).read_bytes())
+    if isinstance(outcome, InputError):
+        raise outcome
+    return outcome
 
 
-def _member(
-    number: int,
-    train: Callable[..., None],
-    processes: int,
-    threads: int,
-    device: str,
-    meeting: str,
-    mistakes: Any,
-    lines: Any,
-    arguments: tuple[Any, ...],
-) -> None:
+def _outcome(group: Group) -> Path:
+    return group.folder / "outcome"
+
+
+def _member(number: int, group: Group, train: Callable[[], Any]) -> None:
     """One process of the group, from its start to its end."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(group.threads)
     if number == 0:
-        console.join(lines)
-    if device == "cuda":
+        console.join(group.lines)
+    if group.device == "cuda":
         torch.cuda.set_device(number)
     if "lo" in dict(map(reversed, socket.if_nameindex())):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group(
-        "nccl" if device == "cuda" else "gloo",
-        init_method=meeting,
+        "nccl" if group.device == "cuda" else "gloo",
+        init_method=(group.folder / "store").as_uri(),
         rank=number,
-        world_size=processes,
+        world_size=group.processes,
     )
     try:
-        train(*arguments)
-    except InputError as error:
+        try:
+            outcome = train()
+        except InputError as error:
+            outcome = error
         if number == 0:
-            mistakes.put(str(error))
+            _outcome(group).write_bytes(pickle.dumps(outcome))
         wait()
-        raise SystemExit(1) from None
     finally:
         dist.destroy_process_group()

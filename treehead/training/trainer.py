@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,22 +58,21 @@ class Trainer:
     """A training under way; `state_dict` holds all that changes from step to step.
 
     Args:
-        model: what to train; a copy of it on `device` is.
+        model: what to train; a copy of it on the device is.
         train, val: two disjoint parts of the training images.
-        settings: as for `finetune.finetune`.
-        device: "cpu" or "cuda".
+        settings: as for `finetune.finetune`, with the device and the precision decided.
     """
 
     def __init__(
-        self, model: Classifier, train: Images, val: Images, settings: dict[str, Any], device: str
+        self, model: Classifier, train: Images, val: Images, settings: dict[str, Any]
     ) -> None:
-        self.settings, self.device = settings, device
-        self.train, self.val = train.to(device), val.to(device)
+        self.settings, self.device = settings, settings["device"]
+        self.train, self.val = train.to(self.device), val.to(self.device)
         self.steps = _steps(len(train.fine), settings)
-        local = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
+        local = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
         self.model = parallel.synchronized(local)
         self.stepping = parallel.averaging(
-            torch.compile(self.model) if device == "cuda" else self.model
+            torch.compile(self.model) if self.device == "cuda" else self.model
         )
         self.average = (
             optimization.average(self.model, settings["average"]) if settings["average"] else None
@@ -82,7 +81,7 @@ class Trainer:
         self.schedule = optimization.schedule(
             self.optimizer, settings, self.steps * settings["epochs"]
         )
-        self.precision = compute.precision(settings["precision"], device)
+        self.precision = compute.precision(settings["precision"], self.device)
         once = torch.Generator().manual_seed(_step_seed(settings["seed"], 0, 0))
         self.mirrored = torch.rand(len(train.fine), generator=once) < 0.5
         self.epoch, self.step, self.loss_sum, self.first_loss, self.rate = 1, 0, 0.0, None, 0.0
@@ -120,19 +119,19 @@ class Trainer:
             "lower finetune.learning_rate."
         )
 
-    def to_the_end(self, after_step: Callable[[], None]) -> None:
-        """Train all epochs that are left; `after_step` is called between steps."""
+    def run(self) -> Iterator[None]:
+        """Train all epochs that are left, and pause after each step and after each epoch."""
         epochs, begin, first = self.settings["epochs"], time.monotonic(), self.epoch
         while self.epoch <= epochs:
             start = time.monotonic()
-            images = self._train_epoch(after_step)
+            images = yield from self._train_epoch()
             self._end_epoch(images / (time.monotonic() - start))
             left = (time.monotonic() - begin) / (self.epoch - first) * (epochs + 1 - self.epoch)
             say(_line(self.history[-1], epochs, left))
-            after_step()
+            yield
 
-    def _train_epoch(self, after_step: Callable[[], None]) -> int:
-        """The steps of this epoch that are left; returns how many images they see."""
+    def _train_epoch(self) -> Generator[None, None, int]:
+        """The steps of this epoch that are left, a pause between any two; how many images."""
         self.model.train()
         n, size = len(self.train.fine), self.settings["batch_size"]
         batches = _batches(n, size, (self.settings["seed"], self.epoch))[self.step : self.steps]
@@ -140,7 +139,7 @@ class Trainer:
         for rows in progress(batches, f"epoch {self.epoch}", total, "images", size):
             self.train_step(rows)
             if self.step < self.steps:
-                after_step()
+                yield
         return total
 
     def train_step(self, rows: Tensor) -> None:
@@ -183,14 +182,12 @@ class Trainer:
         where = rows.to(self.device)
         images = backbone.preprocess(self.train.pixels[where])
         mirrored = augment.mirrored(chosen["flip"], self.mirrored[rows], self.epoch, generator)
-        images = augment.warp(images, mirrored, chosen["rotation"], chosen["crop"], generator)
+        images = augment.warp(images, mirrored, chosen, generator)
         images = augment.cutout(images, chosen["cutout"], generator)
-        classes = len(self.settings["parent_of"])
-        images, fine = augment.mix(
-            images, self.train.fine[where], classes, chosen["mix"], chosen["mix_alpha"], generator
-        )
+        target = F.one_hot(self.train.fine[where], len(self.settings["parent_of"])).float()
+        images, target = augment.mix(images, target, chosen, generator)
         images = shrunk(images, size_in_epoch(self.epoch, backbone, self.settings))
-        return images.contiguous(memory_format=torch.channels_last), fine
+        return images.contiguous(memory_format=torch.channels_last), target
 
     def _end_epoch(self, speed: float) -> None:
         """Measure the weights on val, keep them if they are the best, and begin a new epoch."""
@@ -254,5 +251,6 @@ def evaluate(model: Classifier, images: Images, settings: dict[str, Any]) -> flo
     parts = (
         Images(*(part[start : min(start + size, mine.stop)] for part in images)) for start in starts
     )
-    (right,) = parallel.total(sum(model.head.correct(model.backbone(x), y) for x, y in parts))
+    level = model.head.chosen_by
+    (right,) = parallel.total(sum(model.head.right(model.backbone(x), y)[level] for x, y in parts))
     return right / len(images.fine)

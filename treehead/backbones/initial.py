@@ -1,0 +1,62 @@
+"""The weights that a run starts from: of the hub, of a file, of torchvision, or drawn by a seed."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from treehead import artifacts
+from treehead.backbones import architectures, torchvision_models, weights
+from treehead.console import say
+from treehead.data import hub
+
+
+def write(path: str | Path, settings: dict[str, Any], given: str | None) -> dict[str, Any]:
+    """Write the weights as a canonical file.
+
+    Args:
+        path: the safetensors file.
+        settings: the network's `architecture`, `settings` and `size`; the `source` of its weights
+            with the `seed` of scratch, or the `revision` and the `sha256` of the hub.
+        given: the user's weights file; None if the source is another.
+
+    Returns:
+        Where the weights are from: the settings, the hub's `commit`, and the SHA-256 of what was
+        read and of what was written.
+    """
+    torch.manual_seed(settings.get("seed", 0))
+    architecture, source = settings["architecture"], settings["source"]
+    network, _ = architectures.network_of(architecture, settings["settings"], settings["size"])
+    origin = dict(settings)
+    tensors, head = network.state_dict(), {}
+    with tempfile.TemporaryDirectory() as downloads:
+        if source == "torchvision":
+            name = architecture.removeprefix("torchvision/")
+            loaded = torchvision_models.pretrained(name)
+            tensors = weights.fit(loaded, network, f"torchvision's {name}")
+        elif source != "scratch":
+            if source == "hub":
+                given, origin["commit"] = _downloaded(settings, downloads)
+            origin["source_sha256"] = artifacts.sha256(given)
+            loaded, head = weights.load(given)
+            tensors = weights.fit(loaded, network, given)
+    weights.save(path, tensors, head)
+    origin["sha256"] = artifacts.sha256(path)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    say(f"{architecture}: {count} parameters from {source}")
+    return origin
+
+
+def _downloaded(settings: dict[str, Any], folder: str) -> tuple[str, str]:
+    """The hub's ImageNet weights of the study's PhiNet, and the commit that they are from."""
+    file = Path(folder, "state_dict.pth.tar")
+    commit = hub.fetch(
+        "micromind/ImageNet",
+        "v7/state_dict.pth.tar",
+        settings["revision"],
+        file,
+        key="backbone.weights",
+        sha256=settings["sha256"],
+    )
+    return str(file), commit
