@@ -89,10 +89,11 @@ def ours(config: Config, images: Images, seconds: float) -> float:
     """Images/s of the steps of `finetune.finetune`."""
     torch.set_num_threads(config["threads"]["backbone"])
     compute.keep_freed_memory()
-    settings = stages.finetune(config, None) | {"epochs": REPEATS}
+    chosen = stages.finetune(config, None) | {"epochs": REPEATS, "device": "cpu"}
+    settings = compute.decided(chosen)
     backbone, size = built(config), settings["batch_size"]
     head = Objective(backbone.dim, torch.tensor(settings["parent_of"]), settings)
-    run = trainer.Trainer(finetune.Classifier(backbone, head), images, images, settings, "cpu")
+    run = trainer.Trainer(finetune.Classifier(backbone, head), images, images, settings)
     run.model.train()
     order = torch.randperm(len(images.fine), generator=torch.Generator().manual_seed(0))
     whole = [rows for rows in order.split(size) if len(rows) == size]

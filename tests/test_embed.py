@@ -242,3 +242,10 @@ def test_features_stand_in_the_order_of_views_and_images():
     images[:, 0, 0, 0], images[:, 0, 0, 3] = np.arange(5), 10 + np.arange(5)
     features = embed.embed(images, ["identity", "flip"], lambda x: x[:, :1, 0, 0], 2, "embed")
     assert features.tolist() == [[[i] for i in range(5)], [[10 + i] for i in range(5)]]
+
+
+def test_on_a_cpu_the_backbone_is_opened_as_its_onnx(exported: Exported):
+    images = pictures(3)
+    settings = {"threads": 1, "network": {}}
+    with embed.opened(exported.path, "no weights", settings, "cpu") as run:
+        np.testing.assert_array_equal(run(images), embed.with_onnx(exported.path, 1)(images))

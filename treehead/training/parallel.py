@@ -155,14 +155,10 @@ def launch(train: Callable[[], Result], processes: int, device: str) -> Result:
             raise SystemExit(128 + told if told else error.exit_code) from None
         finally:
             listener.stop()
-        outcome = pickle.loads(_outcome(group).read_bytes())
+        outcome = pickle.loads(Path(folder, "outcome").read_bytes())
     if isinstance(outcome, InputError):
         raise outcome
     return outcome
-
-
-def _outcome(group: Group) -> Path:
-    return group.folder / "outcome"
 
 
 def _member(number: int, group: Group, train: Callable[[], Any]) -> None:
@@ -186,7 +182,7 @@ def _member(number: int, group: Group, train: Callable[[], Any]) -> None:
         except InputError as error:
             outcome = error
         if number == 0:
-            _outcome(group).write_bytes(pickle.dumps(outcome))
+            (group.folder / "outcome").write_bytes(pickle.dumps(outcome))
         wait()
     finally:
         dist.destroy_process_group()
