@@ -49,15 +49,12 @@ def fit(
     inputs = inputs[:, kept].contiguous()
     torch.manual_seed(seed)
     layer = nn.Linear(len(kept), train.classes)
-    loss = loop.toward(train.labels, teacher, training)
-    loop.train(
-        layer,
-        lambda rows: loss(layer(inputs[rows]), rows),
-        n=len(inputs),
-        training=training,
-        seed=seed,
-        what="lasso",
-    )
+    toward = loop.toward(train.labels, teacher, training)
+
+    def loss(rows: Tensor) -> Tensor:
+        return toward(layer(inputs[rows]), rows)
+
+    loop.train(layer, loss, n=len(inputs), training=training, seed=seed, what="lasso")
     weight, bias = loop.folded(layer.weight, layer.bias, mean[kept], std[kept])
     return Head({"weight": weight, "bias": bias, "kept": kept.numpy().astype(np.uint16)})
 

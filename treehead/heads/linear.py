@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop
@@ -24,15 +24,12 @@ def fit(
     inputs, mean, std = loop.standardized(train.features)
     torch.manual_seed(seed)
     layer = nn.Linear(inputs.shape[1], train.classes)
-    loss = loop.toward(train.labels, teacher, training)
-    loop.train(
-        layer,
-        lambda rows: loss(layer(inputs[rows]), rows),
-        n=len(inputs),
-        training=training,
-        seed=seed,
-        what="linear",
-    )
+    toward = loop.toward(train.labels, teacher, training)
+
+    def loss(rows: Tensor) -> Tensor:
+        return toward(layer(inputs[rows]), rows)
+
+    loop.train(layer, loss, n=len(inputs), training=training, seed=seed, what="linear")
     return Head(Linear(*loop.folded(layer.weight, layer.bias, mean, std))._asdict())
 
 

@@ -62,10 +62,15 @@ def fit(
         two, more = _two(layer.weight, scales[0].exp()), _three(layer.weight, scales[1].exp())
         return torch.where(three, more, two)
 
-    loss = loop.toward(train.labels, teacher, training)
+    toward = loop.toward(train.labels, teacher, training)
+
+    def loss(rows: Tensor) -> Tensor:
+        return toward(linear(inputs[rows], weight(), layer.bias), rows)
+
+    model = nn.ParameterList([*layer.parameters(), scales])
     loop.train(
-        nn.ParameterList([*layer.parameters(), scales]),
-        lambda rows: loss(linear(inputs[rows], weight(), layer.bias), rows),
+        model,
+        loss,
         n=len(inputs),
         training=training,
         seed=seed,

@@ -42,15 +42,12 @@ def fit(
     down = nn.Parameter(start, requires_grad=basis == "trained")
     up = nn.Linear(rank, train.classes)
     model = nn.ParameterList([down, *up.parameters()])
-    loss = loop.toward(train.labels, teacher, training)
-    loop.train(
-        model,
-        lambda rows: loss(up(inputs[rows] @ down.T), rows),
-        n=len(inputs),
-        training=training,
-        seed=seed,
-        what="lowrank",
-    )
+    toward = loop.toward(train.labels, teacher, training)
+
+    def loss(rows: Tensor) -> Tensor:
+        return toward(up(inputs[rows] @ down.T), rows)
+
+    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="lowrank")
     weight, offset = loop.folded(down, torch.zeros(rank), mean, std)
     upper = up.weight.detach().numpy()
     bias = up.bias.detach().numpy() + upper @ offset

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from annotated_types import Ge, Lt
-from torch import nn
+from torch import Tensor, nn
 
 from treehead.data.embeddings import Examples
 from treehead.heads import costs, loop
@@ -31,14 +31,11 @@ def fit(
     model = nn.Sequential(nn.Dropout(input_dropout), hidden, nn.ReLU(), nn.Dropout(dropout), output)
     labels = torch.from_numpy(train.labels)
     softened = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-    loop.train(
-        model,
-        lambda rows: softened(model(inputs[rows]), labels[rows]),
-        n=len(inputs),
-        training=training,
-        seed=seed,
-        what="mlp",
-    )
+
+    def loss(rows: Tensor) -> Tensor:
+        return softened(model(inputs[rows]), labels[rows])
+
+    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="mlp")
     weight, bias = loop.folded(hidden.weight, hidden.bias, mean, std)
     arrays = {
         "hidden_weight": weight,

@@ -45,22 +45,16 @@ def fit(
     free = nn.ParameterList(_start(outputs, before, weights) for before, outputs in pairwise(sizes))
     bias = nn.Parameter(torch.zeros(train.classes))
     positive = _WEIGHTS[weights]
-    loss = loop.toward(train.labels, None, training)
+    toward = loop.toward(train.labels, None, training)
 
-    def logits(rows: Tensor) -> Tensor:
+    def loss(rows: Tensor) -> Tensor:
         hidden = inputs[rows]
         for weight in free:
             hidden = hidden @ positive(weight).T
-        return hidden + bias
+        return toward(hidden + bias, rows)
 
-    loop.train(
-        nn.ParameterList([*free, bias]),
-        lambda rows: loss(logits(rows), rows),
-        n=len(inputs),
-        training=training,
-        seed=seed,
-        what="nonnegative",
-    )
+    model = nn.ParameterList([*free, bias])
+    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="nonnegative")
     layers = [positive(weight).detach() for weight in free]
     layers[0] = layers[0] * scale
     named = {f"weight_{index}": layer.numpy() for index, layer in enumerate(layers)}

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Lt
-from torch import nn
+from torch import Tensor, nn
 
 from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
@@ -43,17 +43,15 @@ def fit(
     nn.init.zeros_(layer.weight)
     size = pruning.final_count(dim, kept, structured)
     prune = pruning.Pruning(layer.weight, [size], structured, pruned)
-    loss = loop.toward(train.labels, teacher, training)
-    loop.train(
-        layer,
-        lambda rows: loss(
+    toward = loop.toward(train.labels, teacher, training)
+
+    def loss(rows: Tensor) -> Tensor:
+        return toward(
             nn.functional.linear(inputs[rows], layer.weight * prune.masks[0], layer.bias), rows
-        ),
-        n=len(inputs),
-        training=training,
-        seed=seed,
-        what="sparse",
-        before_step=prune,
+        )
+
+    loop.train(
+        layer, loss, n=len(inputs), training=training, seed=seed, what="sparse", before_step=prune
     )
     return Head(folded(layer.weight, prune.masks[0], layer.bias, mean, std))
 
