@@ -1,8 +1,14 @@
 # In: the merged config.
 # Out: the checked config, its taxonomy, and the names that rules share.
 import os
+import sys
 
 from snakemake.exceptions import WorkflowError
+
+# Here and in the jobs, this checkout's library comes before one that is installed.
+sys.path.insert(0, workflow.basedir)
+PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
 from treehead.config import provenance, settings, stages, sweeps
 from treehead.data import taxonomy

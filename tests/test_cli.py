@@ -1,0 +1,151 @@
+"""The command `treehead`: what it shows of results, and how it answers a mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from treehead import __main__ as cli
+from treehead.evaluation import comparison
+
+METRICS = {
+    "dataset": {"name": "demo100", "note": "drawn images"},
+    "n_test": 2500,
+    "accuracy": 0.6125,
+    "accuracy_ci95": [0.6, 0.63],
+    "macs": 7932,
+    "top_k": {"2": {"accuracy": 0.65, "macs": 9000}},
+    "flat": {"accuracy": 0.7, "macs": 34400},
+    "parent_accuracy": 0.8,
+    "child_given_true_parent": 0.75,
+}
+
+
+def heads() -> pd.DataFrame:
+    """A comparison of the full head, a cheaper one that loses, and one that does not."""
+    frame = pd.DataFrame({"head": ["linear", "tree", "shortlist"]})
+    frame[comparison.COLUMNS[1:]] = 1.0
+    frame["precision"] = "float32"
+    frame["setting"] = "float32"
+    frame["accuracy_mean"] = [0.74, 0.6, 0.73]
+    frame["macs_mean"] = [34400.0, 4000.0, 9000.0]
+    frame["p_value"] = [1.0, 0.001, 0.4]
+    return frame
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder with all that is shown, and other files."""
+    folder = tmp_path / "results"
+    (folder / "hierarchy100").mkdir(parents=True)
+    (folder / "hierarchy100" / "metrics.json").write_text(json.dumps(METRICS))
+    heads().to_csv(folder / "pareto.csv", index=False)
+    networks = {"network": ["flat", "joint"], "accuracy": [0.5, 0.6125], "macs": [1, 2]}
+    pd.DataFrame(networks).to_csv(folder / "networks.csv", index=False)
+    (folder / "pareto.svg").write_text("<svg/>")
+    return folder
+
+
+def test_a_metrics_file_is_shown_as_a_table(results: Path, capsys: pytest.CaptureFixture):
+    assert cli.main(["show", str(results / "hierarchy100" / "metrics.json")]) == 0
+    told = capsys.readouterr().out
+    assert "demo100: drawn images; 2,500 test images" in told
+    assert "61.25 % (60.00 to 63.00)" in told
+    assert "34,400" in told
+
+
+def test_a_comparison_is_shown_as_records_and_frontier(
+    results: Path, capsys: pytest.CaptureFixture
+):
+    assert cli.main(["show", str(results / "pareto.csv")]) == 0
+    records, _, frontier = capsys.readouterr().out.partition("Frontier, by MACs")
+    rows = {row.split("  ")[0]: row for row in records.splitlines()}
+    assert "tree" in rows["most accurate at 7,932 MACs"]
+    assert "shortlist" in rows["fewest MACs, no loss against linear"]
+    assert [row.split()[0] for row in frontier.splitlines()[2:]] == ["tree", "shortlist", "linear"]
+    assert "73.00 %" in frontier
+
+
+def test_the_budget_says_which_head_is_the_best_compact_one(
+    results: Path, capsys: pytest.CaptureFixture
+):
+    assert cli.main(["show", "--budget", "9000", str(results / "pareto.csv")]) == 0
+    rows = [row for row in capsys.readouterr().out.splitlines() if "at 9,000 MACs" in row]
+    assert len(rows) == 1
+    assert "shortlist" in rows[0]
+
+
+def test_networks_are_shown_by_their_accuracies(results: Path, capsys: pytest.CaptureFixture):
+    assert cli.main(["show", str(results / "networks.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "61.25 %" in told
+    assert "macs" not in told
+
+
+def test_a_folder_is_shown_as_what_it_holds(results: Path, capsys: pytest.CaptureFixture):
+    assert cli.main(["show", str(results)]) == 0
+    told = capsys.readouterr().out
+    assert told.index("metrics.json") < told.index("pareto.csv") < told.index("networks.csv")
+    (results / "pareto.csv").unlink()
+    assert cli.main(["show", str(results)]) == 0
+    assert "pareto.csv" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("nothing.json", None, "nothing.json can't be read (No such file or directory)"),
+        ("nothing.csv", None, "nothing.csv can't be read (No such file or directory)"),
+        ("figure.svg", "<svg/>", "figure.svg is no table or metrics file"),
+        ("broken.json", "{", "broken.json is not valid JSON"),
+        ("list.json", "[1]", "list.json is not the metrics file of a hierarchy"),
+        ("head.json", '{"head": "tree"}', "head.json is not the metrics file of a hierarchy"),
+        ("empty.csv", "", "empty.csv is not a CSV file"),
+        ("other.csv", "a,b\n1,2\n", "other.csv has no column head"),
+        ("no_row.csv", heads()[:0].to_csv(), "no_row.csv has no row of the head linear"),
+        ("one.csv", heads()[1:].to_csv(), "one.csv has no row of the head linear"),
+        ("folder/other.txt", "", "folder holds no results that can be shown"),
+    ],
+)
+def test_another_file_ends_in_one_sentence(
+    name: str, text: str | None, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    path = tmp_path / name
+    if text is not None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    given = path.parent if path.suffix == ".txt" else path
+    assert cli.main(["show", str(given)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("Error: ")
+    assert sentence in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["shw"], ["show"], ["show", "--budget", "-1", "x"], ["results/pareto.csv"]]
+)
+def test_a_wrong_usage_has_an_exit_status_of_its_own(
+    arguments: list[str], capsys: pytest.CaptureFixture
+):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: treehead" in capsys.readouterr().err
+
+
+def test_help_loads_no_heavy_library():
+    program = (
+        "import sys; from treehead.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "show" in done.stdout
+    assert not {"torch", "pandas", "matplotlib", "scipy"} & set(done.stderr.split())
