@@ -8,13 +8,14 @@ def page(table: pd.DataFrame, study: pd.DataFrame, defects: pd.DataFrame, title:
 
     Args:
         table: the comparison of heads, as `comparison.table` gives it.
-        study: its rows: `track`, `row`, `accuracy` in per cent, `macs`, the `head` of ours that
-            answers it, if any, and the `reason` of the difference.
+        study: its rows: `track`, `row`, `accuracy` in per cent, `macs`, our `head` to compare with,
+            if any, and the `reason` of the difference.
         defects: each `defect` of the study and the `test` that keeps it out.
         title: what the images are.
     """
-    ours = table[table["precision"] == "float32"].set_index("head")
-    rows = [_row(row, ours) for row in study.itertuples()]
+    ours = table[table["precision"] == table["precision"].iloc[0]].set_index("head")
+    rows = [_row(row, ours) for _, row in study.iterrows()]
+    kept_out = [[row["defect"], f"`{row['test']}`"] for _, row in defects.iterrows()]
     header = ["row", "study, %", "ours, %", "difference", "MACs", "ours", "why"]
     return "\n".join(
         [
@@ -26,25 +27,25 @@ def page(table: pd.DataFrame, study: pd.DataFrame, defects: pd.DataFrame, title:
             "",
             "## Its defects, and the test that keeps each out",
             "",
-            *_table(["defect", "test"], [[f"{d}", f"`{t}`"] for d, t in defects.to_numpy()]),
+            *_table(["defect", "test"], kept_out),
             "",
         ]
     )
 
 
-def _row(row: tuple, ours: pd.DataFrame) -> list[str]:
-    known = not pd.isna(row.accuracy)
-    name = f"{row.row} ({row.track})"
-    cells = [name, f"{row.accuracy:.2f}" if known else "-"]
-    if row.head in ours.index:
-        mine = ours.loc[row.head]
+def _row(row: pd.Series, ours: pd.DataFrame) -> list[str]:
+    study, macs, head = row["accuracy"], f"{row['macs']:,.0f}", row["head"]
+    known = not pd.isna(study)
+    cells = [f"{row['row']} ({row['track']})", f"{study:.2f}" if known else "-"]
+    if head in ours.index:
+        mine = ours.loc[head]
         accuracy, deviation = 100 * mine["accuracy_mean"], 100 * mine["accuracy_sd"]
         cells += [f"{accuracy:.2f} ± {deviation:.2f}"]
-        cells += [f"{accuracy - row.accuracy:+.2f}" if known else "-"]
-        cells += [f"{row.macs:,.0f}", f"`{row.head}`, {mine['macs_mean']:,.0f}"]
+        cells += [f"{accuracy - study:+.2f}" if known else "-"]
+        cells += [macs, f"`{head}`, {mine['macs_mean']:,.0f}"]
     else:
-        cells += ["-", "-", f"{row.macs:,.0f}", "-"]
-    return [*cells, row.reason]
+        cells += ["-", "-", macs, "-"]
+    return [*cells, row["reason"]]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
