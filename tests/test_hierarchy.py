@@ -1,6 +1,8 @@
 """The tree against a slow one that asks image by image, and class by class."""
 
+import io
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -370,16 +372,16 @@ def test_children_read_the_relu_of_the_parent_logits_or_the_features():
     assert (read == 0).any()
 
 
-@pytest.mark.parametrize("shape", [(5, 20), (5,), (1, 3), ()])
-def test_a_reduced_tensor_is_a_bare_tensor_that_any_torch_loads(tmp_path, shape):
+@pytest.mark.parametrize("shape", [(5, 20), (5,), (1, 3), (1,), (300, 70_000)])
+def test_a_reduced_tensor_has_the_bytes_that_torch_writes(tmp_path: Path, shape: tuple[int, ...]):
     array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    for name in ("7_weight.pt", "again.pt"):
-        reduction.save(tmp_path / name, array)
-    tensor = torch.load(tmp_path / "7_weight.pt", weights_only=True)
-    assert (tensor.dtype, tuple(tensor.shape)) == (torch.float32, shape)
-    np.testing.assert_array_equal(tensor.numpy(), array)
+    written = io.BytesIO()
+    torch.save(torch.from_numpy(array), written)
+    reduction.save(tmp_path / "7_weight.pt", array)
+    assert (tmp_path / "7_weight.pt").read_bytes() == written.getvalue()
     np.testing.assert_array_equal(reduction.load(tmp_path / "7_weight.pt"), array)
-    assert (tmp_path / "7_weight.pt").read_bytes() == (tmp_path / "again.pt").read_bytes()
+    tensor = torch.load(tmp_path / "7_weight.pt", weights_only=True)
+    np.testing.assert_array_equal(tensor.numpy(), array)
 
 
 def test_a_reduced_tensor_of_a_view_holds_the_view_alone(tmp_path):
@@ -391,19 +393,29 @@ def test_a_reduced_tensor_of_a_view_holds_the_view_alone(tmp_path):
     assert (tmp_path / "view.pt").stat().st_size < (tmp_path / "whole.pt").stat().st_size / 2
 
 
-@pytest.mark.parametrize("length", [0, 1, 100, -20])
+@pytest.mark.parametrize("length", [0, 1, 100, -20, -1])
 def test_a_truncated_reduced_tensor_is_named(tmp_path, length: int):
     path = tmp_path / "3_bias.pt"
     reduction.save(path, np.ones(5, np.float32))
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(artifacts.InputError, match=r"3_bias\.pt is no whole tensor file"):
+    with pytest.raises(artifacts.InputError, match=r"3_bias\.pt is no whole tensor of a red"):
         reduction.load(path)
+
+
+def test_any_changed_byte_of_a_reduced_tensor_is_seen(tmp_path):
+    path = tmp_path / "3_bias.pt"
+    reduction.save(path, np.ones(5, np.float32))
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(artifacts.InputError):
+            reduction.load(path)
 
 
 @pytest.mark.parametrize("value", [{"weight": torch.ones(2)}, torch.ones(2).double(), 3])
 def test_what_is_no_float32_tensor_is_named(tmp_path, value):
     torch.save(value, tmp_path / "3_bias.pt")
-    with pytest.raises(artifacts.InputError, match=r"3_bias\.pt holds no float32 tensor"):
+    with pytest.raises(artifacts.InputError, match=r"3_bias\.pt is no whole tensor of a red"):
         reduction.load(tmp_path / "3_bias.pt")
 
 

@@ -1,7 +1,5 @@
 """Put the tree together from its reduced tensors, and measure it on test and on val."""
 
-import torch
-
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy
 from treehead.evaluation import predictions, trees
@@ -12,7 +10,6 @@ from treehead.hierarchy.tree import assemble
 
 settings = snakemake.params.evaluation
 with console.job(snakemake.log[0]):
-    torch.set_num_threads(settings["threads"])
     classes = taxonomy.read(snakemake.input.taxonomy, settings["classes"])
     children = [
         Linear(reduction.load(weight), reduction.load(bias))
