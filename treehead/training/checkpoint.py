@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: whole or absent, and never resumed by mistake."""
+"""The state of an unfinished training on disk: whole or absent; its name says of which training."""
 
 import hashlib
 import io
@@ -43,7 +43,7 @@ class Checkpoint:
 
     Args:
         path: the file; its name should hold the training's key.
-        seconds: how often `due` says that it is time to save.
+        seconds: from one save until the next one is due.
     """
 
     def __init__(self, path: str | Path, seconds: float) -> None:
@@ -90,7 +90,7 @@ def beside(output: str, settings: dict[str, Any], files: list[str], seconds: flo
 
 @contextmanager
 def noticing_signals() -> Iterator[Callable[[], int]]:
-    """In the body SIGTERM and SIGINT stop nothing; the function that is given returns the last one.
+    """In the body SIGTERM and SIGINT stop nothing; give a function that returns the last one.
 
     It returns 0 if there was none.
     """

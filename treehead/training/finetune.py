@@ -1,4 +1,4 @@
-"""Train a backbone with a head on top; the best epoch by val is kept, and a stop loses nothing."""
+"""Train a backbone with a head on top, keep the best epoch by val, and resume after a stop."""
 
 import copy
 import signal
@@ -63,7 +63,7 @@ def finetune(
         settings: the `finetune` part of the config; `parent_of`, the parent of each fine class;
             `seed`, of head, order, augmentation and dropout, which seeds each step by
             (seed, epoch, step), so that no generator has a state to keep.
-        checkpoint: where the state of an unfinished training is kept, and found again.
+        checkpoint: holds the state of an unfinished training.
 
     Returns:
         The head of the best epoch, and the history, one row an epoch.
@@ -87,7 +87,7 @@ def finetune(
 
 
 def _check_sizes(backbone: Backbone, train: Images, settings: dict[str, Any]) -> None:
-    """Fail before the first epoch if the network can't read what it will be given."""
+    """Fail before the first epoch if the network can't read images of the sizes to come."""
     images = backbone.preprocess(train.pixels[:2])
     sizes = {backbone.size, size_in_epoch(1, backbone, settings)}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -143,6 +143,6 @@ def _keep(trainer: Trainer, checkpoint: Checkpoint | None, noticed: int) -> None
     if asked:
         parallel.wait()
         number = noticed or signal.SIGTERM
-        kept = "its state is saved, and the same command resumes there" if checkpoint else ""
-        say(f"Stopped by {signal.Signals(number).name} in epoch {trainer.epoch}; {kept}.")
+        resumes = "; the state is saved, and the same command resumes there" if checkpoint else ""
+        say(f"Stopped by {signal.Signals(number).name} in epoch {trainer.epoch}{resumes}.")
         raise SystemExit(128 + number)

@@ -126,10 +126,12 @@ class Group(NamedTuple):
 
 
 def launch(train: Callable[[], Result], processes: int, device: str) -> Result:
-    """What `train` returns, called here or in each of `processes` new processes that form a group.
+    """Call `train` here, or in each of `processes` new processes that form a group.
 
-    The processes share the threads of this one, and get its SIGTERM and SIGINT passed on. The first
-    one's result counts.
+    The processes share the threads of this one, which passes SIGTERM and SIGINT on to them.
+
+    Returns:
+        What `train` returns; of a group, what it returns in the first process.
 
     Raises:
         InputError: all of the processes raised it.
@@ -144,15 +146,15 @@ def launch(train: Callable[[], Result], processes: int, device: str) -> Result:
     with tempfile.TemporaryDirectory() as folder, noticing_signals() as noticed:
         group = Group(processes, threads, device, Path(folder), lines)
         context = mp.spawn(_member, (group, train), processes, join=False)
-        told = 0
+        passed_on = 0
         try:
             while not context.join(timeout=0.2):
-                if noticed() and not told:
-                    told = noticed()
+                if noticed() and not passed_on:
+                    passed_on = noticed()
                     for process in context.processes:
                         process.terminate()
         except mp.ProcessExitedException as error:
-            raise SystemExit(128 + told if told else error.exit_code) from None
+            raise SystemExit(128 + passed_on if passed_on else error.exit_code) from None
         finally:
             listener.stop()
         outcome = pickle.loads(Path(folder, "outcome").read_bytes())

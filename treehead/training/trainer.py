@@ -68,19 +68,17 @@ class Trainer:
     ) -> None:
         self.settings, self.device = settings, settings["device"]
         self.train, self.val = train.to(self.device), val.to(self.device)
-        self.steps = _steps(len(train.fine), settings)
+        whole = len(_batches(len(train.fine), settings["batch_size"], (0, 0)))
+        self.steps = min(whole, settings["steps_per_epoch"] or whole)
         local = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
         self.model = parallel.synchronized(local)
         self.stepping = parallel.averaging(
             torch.compile(self.model) if self.device == "cuda" else self.model
         )
-        self.average = (
-            optimization.average(self.model, settings["average"]) if settings["average"] else None
-        )
+        decay, steps = settings["average"], self.steps * settings["epochs"]
+        self.average = optimization.average(self.model, decay) if decay else None
         self.optimizer = optimization.optimizer(self.model.parameters(), settings)
-        self.schedule = optimization.schedule(
-            self.optimizer, settings, self.steps * settings["epochs"]
-        )
+        self.schedule = optimization.schedule(self.optimizer, settings, steps)
         self.precision = compute.precision(settings["precision"], self.device)
         once = torch.Generator().manual_seed(_step_seed(settings["seed"], 0, 0))
         self.mirrored = torch.rand(len(train.fine), generator=once) < 0.5
@@ -120,7 +118,7 @@ class Trainer:
         )
 
     def run(self) -> Iterator[None]:
-        """Train all epochs that are left, and pause after each step and after each epoch."""
+        """Train the epochs that are left, and pause after each step and after each epoch."""
         epochs, begin, first = self.settings["epochs"], time.monotonic(), self.epoch
         while self.epoch <= epochs:
             start = time.monotonic()
@@ -131,7 +129,7 @@ class Trainer:
             yield
 
     def _train_epoch(self) -> Generator[None, None, int]:
-        """The steps of this epoch that are left, a pause between any two; how many images."""
+        """Make the steps that are left of this epoch; return how many images they see."""
         self.model.train()
         n, size = len(self.train.fine), self.settings["batch_size"]
         batches = _batches(n, size, (self.settings["seed"], self.epoch))[self.step : self.steps]
@@ -209,12 +207,6 @@ def _line(row: Epoch, epochs: int, left: float) -> str:
     )
 
 
-def _steps(n: int, settings: dict[str, Any]) -> int:
-    """Steps of an epoch."""
-    whole = len(_batches(n, settings["batch_size"], (0, 0)))
-    return min(whole, settings["steps_per_epoch"] or whole)
-
-
 def _batches(n: int, size: int, key: tuple[int, int]) -> list[Tensor]:
     """Shuffled rows in batches; a last batch of one image joins the one before, for BatchNorm."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(_step_seed(*key, 0)))
@@ -236,9 +228,8 @@ def size_in_epoch(epoch: int, backbone: Backbone, settings: dict[str, Any]) -> i
 
 def shrunk(images: Tensor, size: int) -> Tensor:
     """Images (n, 3, h, h) as (n, 3, size, size)."""
-    if images.shape[-1] == size:
-        return images
-    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    whole = images.shape[-1] == size
+    return images if whole else F.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 @torch.inference_mode()
