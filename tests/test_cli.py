@@ -137,6 +137,14 @@ def test_a_wrong_usage_has_an_exit_status_of_its_own(
     assert "usage: treehead" in capsys.readouterr().err
 
 
+def test_a_reader_may_close_the_pipe(results: Path):
+    command = [sys.executable, "-m", "treehead", "show", str(results)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_help_loads_no_heavy_library():
     program = (
         "import sys; from treehead.__main__ import main\n"

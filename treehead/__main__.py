@@ -1,6 +1,7 @@
 """Compact, tree-shaped classifier heads for tiny CNNs: look at what the pipeline made."""
 
 import argparse
+import os
 import sys
 
 from treehead.artifacts import InputError
@@ -11,6 +12,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `treehead show results | head`: nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
