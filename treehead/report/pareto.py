@@ -1,16 +1,17 @@
 """Accuracy against cost: the figure from which a reader picks a head."""
 
+from typing import NamedTuple
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import textalloc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from treehead.evaluation import comparison
-from treehead.report import labels
 from treehead.report.figures import BLUE, GREY, ORANGE
-from treehead.report.labels import Label
 
 # The scale is linear up to this many points of accuracy from the full head, logarithmic beyond.
 _LINEAR = 0.5
@@ -18,6 +19,16 @@ _TICKS = np.array([0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100])
 
 # How many heads a panel names beside the full head and the cheapest without a significant loss.
 _NAMED = 10
+
+
+class Label(NamedTuple):
+    """A name, the mark (x, y) in data that it belongs to, and its colour."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+    weight: str = "normal"
 
 
 def pareto(table: pd.DataFrame, study: pd.DataFrame | None, backbone: int, title: str) -> Figure:
@@ -49,8 +60,32 @@ def pareto(table: pd.DataFrame, study: pd.DataFrame | None, backbone: int, title
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axis, wanted in names.items():
-        labels.place(axis, wanted)
+        _write(axis, wanted)
     return figure
+
+
+def _write(axis: Axes, labels: list[Label]) -> None:
+    """Write each label as near to its mark as other labels, marks and lines allow."""
+    drawn = [(line.get_marker() != "None", *line.get_xydata().T) for line in axis.lines]
+    marks = [np.column_stack([x, y]) for is_marks, x, y in drawn if is_marks]
+    textalloc.allocate(
+        axis,
+        [label.x for label in labels],
+        [label.y for label in labels],
+        [label.text for label in labels],
+        x_scatter=np.concatenate(marks)[:, 0],
+        y_scatter=np.concatenate(marks)[:, 1],
+        textsize=7.5,
+        textcolor=[label.colour for label in labels],
+        fontweight=[label.weight for label in labels],
+        linecolor=GREY,
+        linewidth=0.6,
+        max_distance=0.4,
+        nbr_candidates=1000,
+        avoid_label_lines_overlap=True,
+        avoid_crossing_label_lines=True,
+        bbox={"color": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
+    )
 
 
 def _heads(axis: Axes, rows: pd.DataFrame, cost: str, full: pd.Series) -> list[Label]:
@@ -75,7 +110,7 @@ def _heads(axis: Axes, rows: pd.DataFrame, cost: str, full: pd.Series) -> list[L
     axis.xaxis.set_minor_locator(NullLocator())
     axis.margins(x=0.08)
     return [_label(row, cost, full, cheapest, best) for _, row in named.iterrows()] + [
-        Label(row[cost], row["points"], row["head"], {"color": "#6b6b6b", "fontsize": 7.5})
+        Label(row[cost], row["points"], row["head"], "#6b6b6b")
         for row in _best_of_each_other_module(rows, named)
     ]
 
@@ -85,14 +120,14 @@ def _label(
 ) -> Label:
     """The name of a head, in bold for the full head and the cheapest without a significant loss."""
     text = row["head"] if cost == "macs_mean" else f"{row['head']}, {row['precision']}"
-    style = {"color": BLUE if row.name in best.index else "black", "fontsize": 7.5}
+    colour = BLUE if row.name in best.index else "black"
     if row.name == full.name:
-        text, style["weight"] = f"{text}: the full head", "bold"
+        text += ": the full head"
     elif row.name == cheapest.name:
         unit = cost.removesuffix("_mean").replace("macs", "MACs")
         text += f"\n{full[cost] / row[cost]:,.3g} times fewer {unit},\nno significant loss"
-        style["weight"] = "bold"
-    return Label(row[cost], row["points"], text, style)
+    weight = "bold" if row.name in (full.name, cheapest.name) else "normal"
+    return Label(row[cost], row["points"], text, colour, weight)
 
 
 def _best(rows: pd.DataFrame, cost: str, full: pd.Series) -> list[int]:
@@ -121,8 +156,7 @@ def _study(axis: Axes, study: pd.DataFrame, full: float) -> Label:
     points = study["accuracy"] - full
     axis.plot(study["macs"], points, "d", mfc="none", mec=ORANGE, markersize=5, zorder=1)
     best = points.idxmax()
-    style = {"color": ORANGE, "fontsize": 7.5}
-    return Label(study["macs"][best], points[best], "the study's heads, 2023", style)
+    return Label(study["macs"][best], points[best], "the study's heads, 2023", ORANGE)
 
 
 def _scale(left: Axes, right: Axes, full: float) -> None:
