@@ -205,5 +205,5 @@ def test_a_truncated_tensor_file_is_named(tmp_path: Path, length: int):
     path = tmp_path / "head.safetensors"
     artifacts.write_tensors(path, {"weight": np.ones((3, 4), np.float32)})
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError, match=r"head\.safetensors is no whole safetensors file"):
+    with pytest.raises(InputError, match=r"head\.safetensors is not a complete safetensors file"):
         artifacts.read_tensors(path)

@@ -99,7 +99,7 @@ def test_a_folder_is_shown_as_what_it_holds(results: Path, capsys: pytest.Captur
     [
         ("nothing.json", None, "nothing.json can't be read (No such file or directory)"),
         ("nothing.csv", None, "nothing.csv can't be read (No such file or directory)"),
-        ("figure.svg", "<svg/>", "figure.svg is no table or metrics file"),
+        ("figure.svg", "<svg/>", "figure.svg is not a table or metrics file"),
         ("broken.json", "{", "broken.json is not valid JSON"),
         ("list.json", "[1]", "list.json is not the metrics file of a hierarchy"),
         ("head.json", '{"head": "tree"}', "head.json is not the metrics file of a hierarchy"),

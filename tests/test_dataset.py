@@ -157,8 +157,8 @@ HALF = encoded(pictures(1)[0])[:60]
     ("write", "sentence"),
     [
         (lambda path: path, "does not exist; check dataset.source"),
-        (truncated, "is no whole parquet file"),
-        (overwritten, "is no whole parquet file"),
+        (truncated, "is not a complete parquet file"),
+        (overwritten, "is not a complete parquet file"),
         (spoiled(instead("img", None)), "has no column img"),
         (spoiled(instead("fine_label", None)), "has no column fine_label"),
         (spoiled(instead("coarse_label", None)), "has no column coarse_label"),

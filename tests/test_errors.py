@@ -53,7 +53,7 @@ def test_a_mistake_in_the_config_is_told_before_anything_runs(own_dataset: Proje
 def test_a_taxonomy_that_is_no_partition_is_told_before_anything_runs(mine: Project):
     tree = {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1}}
     (mine.folder / "mine/tree.json").write_text(json.dumps({"tree": tree}))
-    sentence = r"mine/tree\.json is no partition: fine label 3 is under no parent; add it to .*"
+    sentence = r"mine/tree\.json is not a partition: fine label 3 is under no parent; add it to .*"
     refused(mine, mine.snakemake("--dry-run"), sentence, "results")
 
 
@@ -124,7 +124,7 @@ def without_class_4(table: pa.Table) -> pa.Table:
         ),
         (
             with_a_label_out_of_range,
-            rf"{TRAIN}, row 47: fine_label is 6, outside 0\.\.5; mend the row, or set .*",
+            rf"{TRAIN}, row 47: fine_label is 6, outside 0\.\.5; correct the row, or set .*",
         ),
         (
             without_class_4,
@@ -145,7 +145,7 @@ def test_a_spoiled_dataset_is_named_by_file_and_row(
 def test_a_truncated_parquet_file_is_named(mine: Project):
     whole = (mine.folder / TRAIN).read_bytes()
     (mine.folder / TRAIN).write_bytes(whole[:-1000])
-    sentence = rf"{TRAIN} is no whole parquet file \(.*\); fetch it again\."
+    sentence = rf"{TRAIN} is not a complete parquet file \(.*\); download it again\."
     refused(mine, failed(mine, FETCHED), sentence, "resources/datasets/mine/*.parquet")
 
 
@@ -164,7 +164,7 @@ def test_labels_that_contradict_the_taxonomy_are_named_by_row(mine: Project):
     )
     sentence = (
         rf"resources/datasets/cifar100/train\.parquet, row 7: fine label 7 has coarse label "
-        rf"{coarse[7]}, but the taxonomy puts it under {right}; mend the row, or give .*"
+        rf"{coarse[7]}, but the taxonomy puts it under {right}; correct the row, or set .*"
     )
     done = failed(project, "results/taxonomy.json")
     refused(project, done, sentence, "results/taxonomy.json")

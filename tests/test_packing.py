@@ -158,7 +158,7 @@ def test_every_truncated_file_is_named(tmp_path, bits: int):
     path, data = tmp_path / "int4-0.bin", packing.pack(Head(HEAD), bits)
     for length in range(len(data)):
         with pytest.raises(
-            artifacts.InputError, match=r"int4-0\.bin is not a (whole )?packed head"
+            artifacts.InputError, match=r"int4-0\.bin is not a (complete )?packed head"
         ):
             packing.unpack(data[:length], path)
 

@@ -86,7 +86,7 @@ def test_a_signal_reaches_all_processes_and_the_rest_is_the_same(tmp_path: Path)
 def test_weights_that_are_no_numbers_end_all_processes(tmp_path: Path):
     """The first process alone saves, and all of them look at what is saved."""
     settings = {"processes": 2, "learning_rate": 3e38, "optimizer": "sgd", "schedule": "cosine"}
-    with pytest.raises(InputError, match=r"a weight is no finite number in epoch 1, step 1;"):
+    with pytest.raises(InputError, match=r"a weight is not a finite number in epoch 1, step 1;"):
         Training(settings, images=40).run(Checkpoint(tmp_path / "state.pt", 0))
     assert not (tmp_path / "state.pt").exists()
 

@@ -196,7 +196,7 @@ def test_weights_that_are_no_numbers_are_not_saved(monkeypatch, tmp_path: Path):
 
     monkeypatch.setattr(Trainer, "train_step", spoiling)
     path = tmp_path / "state.pt"
-    with pytest.raises(InputError, match=r"a weight is no finite number in epoch 1, step 3;"):
+    with pytest.raises(InputError, match=r"a weight is not a finite number in epoch 1, step 3;"):
         Training({"epochs": 2}, images=64).run(Checkpoint(path, 0))
     assert Checkpoint(path, 0).load()["step"] == 2
 

@@ -76,7 +76,7 @@ def read_text(path: str | Path) -> str:
 
 
 def read_json(path: str | Path) -> object:
-    """Read a JSON file; a broken one is the user's to mend, and the error says where."""
+    """Read a JSON file; the error of a malformed one says where."""
 
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         content = dict(pairs)
@@ -88,7 +88,7 @@ def read_json(path: str | Path) -> object:
     try:
         return json.loads(read_text(path), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); mend it or remove it.") from error
+        raise InputError(f"{path} is not valid JSON ({error}); correct or remove it.") from error
 
 
 def sha256(path: str | Path) -> str:
@@ -115,7 +115,7 @@ def read_tensors(path: str | Path) -> Tensors:
             return {name: file.get_tensor(name) for name in file.offset_keys()}
     except SafetensorError as error:
         raise InputError(
-            f"{path} is no whole safetensors file ({error}); delete it and make it again."
+            f"{path} is not a complete safetensors file ({error}); delete it and make it again."
         ) from error
 
 
@@ -126,5 +126,5 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             return file.metadata() or {}
     except SafetensorError as error:
         raise InputError(
-            f"{path} is no whole safetensors file ({error}); delete it and make it again."
+            f"{path} is not a complete safetensors file ({error}); delete it and make it again."
         ) from error

@@ -1,4 +1,4 @@
-"""What a job tells: each line goes to its log file and to the terminal, progress included."""
+"""The log of a job: each line goes to its file and to the terminal, progress included."""
 
 import logging
 import logging.handlers
@@ -16,7 +16,7 @@ _logger = logging.getLogger("treehead")
 
 
 def say(line: str) -> None:
-    """Tell one line."""
+    """Log one line."""
     _logger.info(line)
 
 
@@ -45,7 +45,7 @@ def job(log: str | Path) -> Iterator[None]:
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Whether numpy, or torch by a RuntimeError of its own wording, got no memory."""
+    """Whether numpy, or torch with a RuntimeError, ran out of memory."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
@@ -53,12 +53,12 @@ def _lacks_memory(error: Exception) -> bool:
 
 
 def relay(lines: multiprocessing.Queue) -> logging.handlers.QueueListener:
-    """Tell what other processes put into `lines`, from the listener's start to its stop."""
+    """Log what other processes put into `lines`, from the listener's start to its stop."""
     return logging.handlers.QueueListener(lines, *_logger.handlers)
 
 
 def join(lines: multiprocessing.Queue) -> None:
-    """Let this process tell its lines through the relay of another."""
+    """Send the log of this process through the relay of another."""
     _logger.addHandler(logging.handlers.QueueHandler(lines))
     _logger.setLevel(logging.INFO)
 
@@ -75,7 +75,7 @@ class _Lines:
 
 
 def progress(items: Iterable, what: str, total: int, unit: str, step: int = 1) -> Iterator:
-    """Yield `items`, telling every 5 s how many units are done, how fast, and the time left.
+    """Yield `items`, and log every 5 s how many units are done, how fast, and the time left.
 
     Each item stands for `step` units of `total`.
     """

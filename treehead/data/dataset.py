@@ -92,7 +92,7 @@ def check(path: str | Path, settings: dict[str, Any], split: str) -> None:
             row = outside[0]
             raise InputError(
                 f"{path}, row {row}: {name} is {column[row]}, outside 0..{classes - 1}; "
-                "mend the row, or set dataset.classes."
+                "correct the row, or set dataset.classes."
             )
     counts = np.bincount(fine, minlength=classes)
     if split == "train" and counts.min() < 2:
@@ -164,12 +164,14 @@ def _read(path: str | Path, columns: list[str]) -> pa.Table:
             table = file.read(columns=columns)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is no whole parquet file ({reason}); fetch it again.") from error
+        raise InputError(
+            f"{path} is not a complete parquet file ({reason}); download it again."
+        ) from error
     for name in columns:
         _check_type(path, name, table.schema.field(name).type)
         if table[name].null_count:
             row = pc.index(table[name].is_null(), True).as_py()
-            raise InputError(f"{path}, row {row}: {name} is empty; mend or remove that row.")
+            raise InputError(f"{path}, row {row}: {name} is empty; correct or remove that row.")
     return table
 
 

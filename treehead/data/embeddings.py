@@ -1,4 +1,4 @@
-"""Stored features of a split: what the frozen backbone says of each image, and its label."""
+"""Stored features of a split, from the frozen backbone, and labels."""
 
 from pathlib import Path
 from typing import NamedTuple

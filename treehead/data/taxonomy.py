@@ -75,7 +75,7 @@ def _known_names(dataset: str, classes: int) -> tuple[str, ...] | None:
 def complete(
     settings: dict[str, Any], learned: list[str], parent: int | None = None
 ) -> dict[str, Any]:
-    """Settings with what only a learned taxonomy knows, in the place of None.
+    """Settings in which None is replaced by what only a learned taxonomy knows.
 
     Args:
         settings: may hold `parent_of`, the parent of each class, and `classes`, those of `parent`.
@@ -219,12 +219,12 @@ def _from_csv(path: str | Path) -> _Tree:
             if len(row) != len(columns) or not (cells["class"] and cells["parent"]):
                 raise InputError(
                     f"{path}, line {rows.line_num}: {delimiter.join(row)!r} is not a value for "
-                    f"each of {', '.join(columns)}; mend the line, and quote a name that holds "
+                    f"each of {', '.join(columns)}; correct the line, and quote a name that holds "
                     f"{delimiter!r}."
                 )
             tree.setdefault(cells["parent"], []).append(cells["class"])
     except csv.Error as error:
-        raise InputError(f"{path}, line {rows.line_num}: {error}; mend the line.") from error
+        raise InputError(f"{path}, line {rows.line_num}: {error}; correct the line.") from error
     if not tree:
         raise InputError(f"{path} has no rows; give each class its parent.")
     return tree
@@ -279,24 +279,24 @@ def _check_partition(
         if not 0 <= fine < classes:
             raise InputError(
                 f"{path}: {called(fine)} under parent {parent} is outside 0..{classes - 1}; "
-                "mend it, or set dataset.classes."
+                "correct it, or set dataset.classes."
             )
         if owner.get(fine) == parent:
             raise InputError(
-                f"{path} is no partition: {called(fine)} is twice under parent {parent}; "
+                f"{path} is not a partition: {called(fine)} is twice under parent {parent}; "
                 "remove one."
             )
         if fine in owner:
             raise InputError(
-                f"{path} is no partition: {called(fine)} is under parents {owner[fine]} and "
+                f"{path} is not a partition: {called(fine)} is under parents {owner[fine]} and "
                 f"{parent}; leave it under one."
             )
         owner[fine] = parent
     if len(owner) < classes:
         absent = next(fine for fine in range(classes) if fine not in owner)
         raise InputError(
-            f"{path} is no partition: {called(absent)} is under no parent; add it to one, or set "
-            f"dataset.classes, which is {classes}."
+            f"{path} is not a partition: {called(absent)} is under no parent; add it to one, or "
+            f"set dataset.classes, which is {classes}."
         )
 
 
@@ -309,7 +309,7 @@ def _names(
 ) -> tuple[str, ...] | None:
     names = content.get(key)
     if key in content and (not isinstance(names, list) or len(names) != count):
-        raise InputError(f"{path}: {key} must be a list of {count} names; mend it or remove it.")
+        raise InputError(f"{path}: {key} must be a list of {count} names; correct or remove it.")
     return names and tuple(map(str, names))
 
 
@@ -322,6 +322,6 @@ def check_labels(
         row = contradictions[0]
         raise InputError(
             f"{path}, row {row}: fine label {fine[row]} has coarse label {coarse[row]}, but the "
-            f"taxonomy puts it under {taxonomy.parent_of()[fine[row]]}; mend the row, or give your "
-            "own taxonomy as a JSON file."
+            f"taxonomy puts it under {taxonomy.parent_of()[fine[row]]}; correct the row, or set "
+            "taxonomy to a file."
         )

@@ -1,1 +1,1 @@
-"""What a classifier is worth: metrics, tests of a difference, and the comparison of heads."""
+"""Evaluation of classifiers: metrics, tests of a difference, and the comparison of heads."""

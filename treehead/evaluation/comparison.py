@@ -22,7 +22,7 @@ COLUMNS = [
 
 
 class Measured(NamedTuple):
-    """What is known of one head before it is compared.
+    """The measurements of one head.
 
     Args:
         report: its metrics, as `heads.evaluate` gives them, with its name, module and setting.
@@ -116,7 +116,7 @@ def smallest_without_loss(frame: pd.DataFrame, cost: str, p: str = "p_value") ->
 
 
 def records(frame: pd.DataFrame, budget: int) -> pd.DataFrame:
-    """What one wants to know first: the heads that are best in some respect.
+    """The heads that are best in some respect.
 
     Args:
         frame: the comparison.

@@ -18,7 +18,7 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(values: np.ndarray, seed: int, resamples: int = 1000) -> tuple[float, float]:
-    """95 % percentile interval of a mean over images drawn anew, of values (n,) (Efron, 1979)."""
+    """95 % percentile interval of a mean over resampled images, of values (n,) (Efron, 1979)."""
     rng = np.random.default_rng(seed)
     n = len(values)
     means = [values[rng.integers(0, n, n)].mean() for _ in range(resamples)]

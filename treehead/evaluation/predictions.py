@@ -1,4 +1,4 @@
-"""What heads and trees predict for each image, as a table beside the truth."""
+"""The prediction of a head or a tree for each image, as a table with the truth."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How trees route images, and what the hierarchy gets right of one split."""
+"""How a tree routes images, and the metrics of a hierarchy on a split."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from treehead.heads.layers import Linear, Tree
 def routing(
     tree: Tree, features: np.ndarray, fine: np.ndarray, *, top_k: list[int]
 ) -> dict[str, Any]:
-    """How a tree routes images, and what its children make of it.
+    """How a tree routes images, and how accurate its children are.
 
     Args:
         tree: the classifier.

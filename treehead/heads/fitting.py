@@ -44,7 +44,7 @@ def fit(
         train: what it is fitted to.
         settings: keyword arguments of its `fit`, but for the seed and the teacher.
         seeds: seeds of initialisation and order.
-        what: name of the head in the lines that are printed.
+        what: name of the head in the log.
         teacher: module and heads of a teacher; its logits of the same seed replace the labels.
     """
     if "parent_of" in settings:

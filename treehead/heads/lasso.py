@@ -20,7 +20,7 @@ from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
 
-# Which images select: a support is found as well with every fourth of them.
+# The selection uses every fourth image, which finds the features as well as all images do.
 _EVERY = 4
 
 
@@ -38,7 +38,7 @@ def fit(
     Args:
         alpha: strength of the penalty alpha * sum over features of |column|.
         iterations: proximal steps of the selection.
-        teacher: logits (n, classes) in the place of the labels, for the layer on what is left.
+        teacher: logits (n, classes) instead of the labels, for the layer on the selected features.
     """
     inputs, mean, std = loop.standardized(train.features)
     some = slice(None, None, _EVERY)
@@ -66,7 +66,7 @@ def _selected(
     """Places of the features whose columns are not zero in the penalised optimum.
 
     The penalty of a column is in inverse proportion to its norm without one (the adaptive lasso of
-    Zou, 2006), so that what matters is shrunk less than what goes.
+    Zou, 2006), so that important features are shrunk less.
     """
     free = _columns(inputs, labels, classes, torch.zeros(inputs.shape[1]), iterations).norm(dim=1)
     penalty = alpha * free.mean() / free.clamp_min(1e-6 * free.max())

@@ -1,4 +1,4 @@
-"""What fitted heads are put together from, to predict without torch: a dense layer, and a tree."""
+"""The parts of fitted heads, which predict without torch: a dense layer, and a tree."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Linear(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """A parent layer, a layer for all children, and who is whose child.
+    """A parent layer, a layer for all children, and the parent of each class.
 
     Args:
         parent: weight (parents, dim).

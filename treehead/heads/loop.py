@@ -48,7 +48,7 @@ def decomposed(decompose: Callable[[Tensor], Any], matrix: Tensor) -> Any:
 
 
 def toward(labels: np.ndarray, teacher: np.ndarray | None, training: dict[str, Any]) -> Loss:
-    """The loss that draws logits to the labels (n,), or to a teacher's logits (n, classes).
+    """The loss of logits against the labels (n,), or against a teacher's logits (n, classes).
 
     With a teacher it is T^2 * KL(teacher || head) at the `temperature` T of the training, without
     the labels (Hinton, Vinyals and Dean, 2015, section 2).
@@ -84,7 +84,7 @@ def train(
         n: number of images.
         training: `epochs`, `batch_size`, `learning_rate` (the peak) and `weight_decay`.
         seed: seed of the order of the batches.
-        what: name of the head in the lines that are told.
+        what: name of the head in the log.
         before_step: called with the share of all steps that are done.
 
     Raises:

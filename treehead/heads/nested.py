@@ -2,7 +2,7 @@
 
 Screen after screen the classes that stay within a margin of the best one are looked at with more of
 the same weights, which cost only what they add; the classes that pass the last screen are decided
-by a sparse layer of its own. Screens and decision learn one teacher's logits together.
+by a separate sparse layer. Screens and decision learn one teacher's logits together.
 """
 
 import re
@@ -59,7 +59,7 @@ def fit(
         margins: how far below the best logit a class may be to pass each screen, such as "3-2-1.5".
         decision: weights of a class in the last layer.
         structured: keep one weight of each group of features, as in `sparse.fit`.
-        pruned: share of the steps after which the last weight goes.
+        pruned: share of the steps after which pruning ends.
     """
     inputs, mean, std = loop.standardized(train.features)
     dim, classes = inputs.shape[1], train.classes
@@ -149,7 +149,7 @@ def predict(head: Head, features: np.ndarray) -> np.ndarray:
 
 
 def cost(head: Head, features: np.ndarray) -> Cost:
-    """Each class costs what a layer adds; comparisons with the best and its margin beside it."""
+    """The weights that each layer adds for a class; comparisons are other operations."""
     _, asked = _screened(head, features)
     classes = len(head["mask"])
     sizes = [int((head["screen_level"][0] <= screen).sum()) for screen in range(len(asked))]

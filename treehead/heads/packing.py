@@ -1,4 +1,4 @@
-"""A head as the bytes that a device would hold: weights of few bits, masks of one bit a weight.
+"""A head in the bytes that a device stores: weights of few bits, masks of one bit a weight.
 
 The type of an array says what it is. Float arrays of two axes are weights: below 16 bits each row
 is a scale (float16) times whole numbers. Other float arrays (biases, scales) are float16 then.
@@ -50,7 +50,7 @@ def unpack(data: bytes, path: str | Path = "it") -> Head:
     """A head as it is used, weights back in float32.
 
     Raises:
-        InputError: the bytes of the file `path` are no whole packed head of this version.
+        InputError: the bytes of the file `path` are not a complete packed head of this version.
     """
     if not data.startswith(_MAGIC):
         raise InputError(f"{path} is not a packed head; make it again with the pipeline.")
@@ -69,7 +69,9 @@ def unpack(data: bytes, path: str | Path = "it") -> Head:
             else:
                 arrays[name] = array
     except (struct.error, ValueError, KeyError, OverflowError) as error:
-        raise InputError(f"{path} is not a whole packed head; delete it and run again.") from error
+        raise InputError(
+            f"{path} is not a complete packed head; delete it and run again."
+        ) from error
     if reader.place != len(data):
         raise InputError(f"{path} has bytes after its end; delete it and run again.")
     return Head(arrays, settings)

@@ -66,7 +66,7 @@ def _places(parent_of: np.ndarray) -> np.ndarray:
 
 
 def _tree(head: Head) -> Tree:
-    """The same function with a row of its own for each child, on standardised features."""
+    """The same function with a separate row for each child, on standardised features."""
     parent_of = head["parent_of"].astype(np.int64)
     place, parents = _places(parent_of), len(head["vectors"])
     parent = Linear(head["weight"][:parents], head["bias"][:parents])

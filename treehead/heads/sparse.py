@@ -34,7 +34,7 @@ def fit(
     Args:
         kept: weights of each class.
         structured: keep one of each group of features; `kept` becomes the number of groups.
-        pruned: share of the steps after which the last weight goes.
+        pruned: share of the steps after which pruning ends.
     """
     inputs, mean, std = loop.standardized(train.features)
     dim = inputs.shape[1]

@@ -40,7 +40,7 @@ def fit(
         groups: number of clusters, of a random tree too.
         reads: what children read, "features" or "parent_logits" (through a ReLU, as the study's).
         k: number of parents whose children are asked.
-        teacher: logits (n, classes) in the place of the labels.
+        teacher: logits (n, classes) instead of the labels.
     """
     parent_of = partition(train, parent_of, tree, groups, training, seed)
     inputs, mean, std = loop.standardized(train.features)

@@ -1,4 +1,4 @@
-"""The lower level of the tree: each parent's children told apart by a convex softmax regression.
+"""The lower level of the tree: a convex softmax regression among each parent's children.
 
 It needs no torch: twenty small jobs would each wait for its import.
 """

@@ -11,7 +11,7 @@ def assemble(taxonomy: Taxonomy, parent: Linear, children: list[Linear], reads: 
     """The tree whose children were each trained against their siblings alone.
 
     Args:
-        taxonomy: which classes stand in which place among the children of which parent.
+        taxonomy: the classes of each parent, in the order of their child labels.
         parent: weight (parents, dim).
         children: for each parent a layer of weight (its children, inputs).
         reads: what children read, "features" or "parent_logits".

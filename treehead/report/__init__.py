@@ -1,1 +1,1 @@
-"""What people look at: figures, tables and pages."""
+"""Figures, tables and pages."""

@@ -33,9 +33,9 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a6a6a6"
 def save(figure: Figure, path: str | Path) -> None:
     """Write a PNG or an SVG, as the path ends; the same figure gives the same bytes."""
     kind = Path(path).suffix.removeprefix(".")
-    untold = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
+    omitted = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=kind, bbox_inches="tight", metadata=untold)
+        figure.savefig(temporary, format=kind, bbox_inches="tight", metadata=omitted)
     plt.close(figure)
 
 

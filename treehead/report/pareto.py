@@ -38,7 +38,7 @@ def pareto(table: pd.DataFrame, study: pd.DataFrame | None, backbone: int, title
         table: the comparison, as `comparison.table` gives it.
         study: the study's numbers, `accuracy` in per cent and `macs`; None if the images are not
             the study's.
-        backbone: MACs of the backbone, so that nobody takes the head for the whole network.
+        backbone: MACs of the backbone, so that the head is not mistaken for the whole network.
         title: what the images are.
     """
     first = table[table["precision"] == table["precision"].iloc[0]]

@@ -1,4 +1,4 @@
-"""The few figures of a hierarchy that a reader wants first, as a table and as a page."""
+"""The main figures of a hierarchy, as a table and as a page."""
 
 import html
 from typing import Any

@@ -30,7 +30,7 @@ def text(path: Path, budget: int) -> str:
         budget: MACs within which the most accurate head of a comparison is sought.
     """
     if path.suffix not in (".csv", ".json"):
-        raise InputError(f"{path} is no table or metrics file; {_GIVE}")
+        raise InputError(f"{path} is not a table or metrics file; {_GIVE}")
     return _of_table(path, budget) if path.suffix == ".csv" else _of_hierarchy(path)
 
 

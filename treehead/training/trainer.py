@@ -109,7 +109,7 @@ class Trainer:
         """A state that is worth keeping has no NaN and no infinity."""
         for value in self.model.state_dict().values():
             if value.is_floating_point() and not value.isfinite().all():
-                raise self._diverged("a weight is no finite number", self.step)
+                raise self._diverged("a weight is not a finite number", self.step)
 
     def _diverged(self, what: str, step: int) -> InputError:
         return InputError(
