@@ -1,4 +1,4 @@
-"""Write the taxonomy, after comparing it with the labels of the train images."""
+"""Write the taxonomy, checked against the labels of the train images."""
 
 from treehead import console
 from treehead.data import dataset, taxonomy

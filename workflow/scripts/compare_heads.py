@@ -1,4 +1,4 @@
-"""Put all heads into one table."""
+"""Compare all heads in one table."""
 
 import pandas
 

@@ -1,4 +1,4 @@
-"""The variants of the backbone as a table and as a figure."""
+"""Compare the variants of the backbone in a table and a figure."""
 
 import pandas
 

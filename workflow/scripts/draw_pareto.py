@@ -1,4 +1,4 @@
-"""Draw accuracy against cost."""
+"""Draw the accuracy of all heads against their cost."""
 
 import pandas
 

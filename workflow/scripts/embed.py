@@ -1,4 +1,4 @@
-"""Every image of a split through the frozen backbone, once a view."""
+"""Compute the features of a split with the frozen backbone."""
 
 from treehead import console
 from treehead.backbones import embed

@@ -1,4 +1,4 @@
-"""Measure the head that the backbone was trained with, on test and on val."""
+"""Evaluate the head that the backbone was trained with."""
 
 from treehead import artifacts, console
 from treehead.data import embeddings

@@ -1,4 +1,4 @@
-"""Measure the head that came with the weights, as it is, on the test images."""
+"""Evaluate the head that came with the weights."""
 
 from treehead import artifacts, console
 from treehead.backbones import weights

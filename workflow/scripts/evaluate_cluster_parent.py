@@ -1,4 +1,4 @@
-"""Measure the parent layer of the learned clusters on the test images."""
+"""Evaluate the parent layer of the learned clusters."""
 
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy

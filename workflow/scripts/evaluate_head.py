@@ -1,4 +1,4 @@
-"""Measure a head on test and on val, from its packed files."""
+"""Evaluate a packed head on test and val."""
 
 import numpy as np
 

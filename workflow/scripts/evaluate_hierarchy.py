@@ -1,4 +1,4 @@
-"""Put the tree together from its reduced tensors, and measure it on test and on val."""
+"""Evaluate the tree on test and val."""
 
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy

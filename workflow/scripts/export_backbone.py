@@ -1,4 +1,4 @@
-"""Export the frozen backbone as ONNX, proven on images of train."""
+"""Export the frozen backbone to ONNX and compare the two."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Take the parquet files from the hub or a folder, check all that is in them, and keep them."""
+"""Fetch the data set and check every image and label."""
 
 from treehead import artifacts, console
 from treehead.data import sources

@@ -1,4 +1,4 @@
-"""Take weights from the hub or a file, or initialise them, and write them in the canonical form."""
+"""Load or initialise the weights of the backbone."""
 
 from treehead import artifacts, console
 from treehead.backbones import initial

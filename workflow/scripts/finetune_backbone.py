@@ -1,4 +1,4 @@
-"""Train the backbone on train, or keep it as it is."""
+"""Train the backbone; with no epochs, keep it as it is."""
 
 import pandas
 

@@ -1,4 +1,4 @@
-"""Fit a head of the comparison, once for each seed."""
+"""Fit a head, once for each seed."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Learn clusters of the classes from what the full head confuses."""
+"""Learn clusters of the classes that the full head confuses."""
 
 from treehead import console
 from treehead.data import clusters, embeddings, taxonomy

@@ -1,4 +1,4 @@
-"""Draw demo100."""
+"""Draw the images of demo100."""
 
 from treehead import console
 from treehead.data import dataset

@@ -1,4 +1,4 @@
-"""Write a head as packed files, one for each precision and seed."""
+"""Pack a head, one file for each precision and seed."""
 
 from treehead import console
 from treehead.heads import fitting, packing

@@ -1,4 +1,4 @@
-"""Write the effective configuration."""
+"""Record the effective configuration."""
 
 import yaml
 

@@ -1,4 +1,4 @@
-"""Keep of a child head its weight and its bias, as bare tensors."""
+"""Reduce a child head to its weight and its bias."""
 
 from treehead import artifacts, console
 from treehead.hierarchy import reduction

@@ -1,4 +1,4 @@
-"""Write the main figures and the per-parent table as an HTML page."""
+"""Write the main figures and the table of parents as a page."""
 
 from treehead import artifacts, console
 from treehead.report import summary

@@ -1,4 +1,4 @@
-"""The parent layer of the head that a network was trained with, by the names of the tree's."""
+"""Take the parent layer that the backbone was trained with."""
 
 from treehead import artifacts, console
 

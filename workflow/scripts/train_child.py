@@ -1,4 +1,4 @@
-"""Train the child head of one parent."""
+"""Train the head of a parent's children."""
 
 from treehead import artifacts, console
 from treehead.data import embeddings, taxonomy

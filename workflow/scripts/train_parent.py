@@ -1,4 +1,4 @@
-"""Train the parent layer."""
+"""Train a parent layer."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Write the study's numbers beside ours."""
+"""Compare the study's numbers with ours, row by row."""
 
 import pandas
 
