@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from treehead.backbones import architectures
+from treehead.backbones.backbone import Backbone, build
 from treehead.config import stages
 from treehead.training import compute, finetune, trainer
 from treehead.training.objectives import Objective
@@ -72,10 +72,10 @@ def steps_per_second(step: Callable[..., object], batches: Iterable, seconds: fl
     return watch.steps_per_second()
 
 
-def built(config: Config) -> architectures.Backbone:
+def built(config: Config) -> Backbone:
     """The backbone with its seeded initialisation."""
     torch.manual_seed(config["seed"])
-    return architectures.build(**stages.network(config))
+    return build(**stages.network(config))
 
 
 def plain(config: Config) -> nn.Sequential:

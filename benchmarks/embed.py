@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 import yaml
 
-from treehead.backbones import architectures, embed
+from treehead.backbones import embed
+from treehead.backbones.backbone import build
 from treehead.config import stages
 from treehead.data import dataset, embeddings
 from treehead.data.demo100 import classes
@@ -37,7 +38,7 @@ def main() -> None:
     threads, size = config["threads"]["backbone"], config["embed"]["batch_size"]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    backbone = architectures.build(**stages.network(config))
+    backbone = build(**stages.network(config))
 
     with tempfile.TemporaryDirectory() as folder:
         parquet, onnx = Path(folder) / "images.parquet", Path(folder) / "backbone.onnx"

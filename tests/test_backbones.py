@@ -1,5 +1,8 @@
 """The backbones, those of torchvision too, and their preprocessing against torchvision's."""
 
+import copy
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,14 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from treehead.artifacts import InputError
-from treehead.backbones import architectures, cost, torchvision_models, weights
-from treehead.backbones.architectures import Backbone
-from treehead.config import settings
+from treehead.backbones import cost, weights
+from treehead.backbones.backbone import Backbone, build, pretrained
+from treehead.backbones.networks import airbench, phinet, torchvision
+from treehead.config import architectures
 
 ROOT = Path(__file__).parents[1]
-PHINET = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["backbone"]["phinet"]
+DEFAULTS = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["backbone"]
+PHINET = DEFAULTS["phinet"]
 MEAN, STD = [0.50708, 0.48655, 0.44092], [0.26733, 0.25644, 0.27615]
 NORMALIZATION = {"mean": MEAN, "std": STD}
 
@@ -32,7 +37,7 @@ def pictures(n: int, size: int) -> torch.Tensor:
 
 
 def test_the_studys_phinet_has_552267_parameters_and_344_features():
-    backbone = architectures.build("phinet", PHINET, 160, NORMALIZATION).eval()
+    backbone = build("phinet", PHINET, 160, NORMALIZATION).eval()
     assert parameters(backbone) == 552_267
     assert backbone.dim == 344
     with torch.inference_mode():
@@ -41,7 +46,7 @@ def test_the_studys_phinet_has_552267_parameters_and_344_features():
 
 def test_the_studys_resnet9_has_30_million_parameters_and_1028_features():
     """30.4 M are told, which is this with the linear layer 1028 -> 100."""
-    backbone = architectures.build("resnet9", {"width": 1}, 32, NORMALIZATION).eval()
+    backbone = build("resnet9", {"width": 1}, 32, NORMALIZATION).eval()
     assert backbone.dim == 1028
     assert parameters(backbone) + parameters(nn.Linear(1028, 100)) == pytest.approx(
         30.4e6, rel=3e-3
@@ -52,7 +57,7 @@ def test_the_studys_resnet9_has_30_million_parameters_and_1028_features():
 
 @pytest.mark.parametrize(("width", "dim"), [(0.25, 257), (0.0625, 64), (0.001, 1)])
 def test_width_scales_the_channels_of_resnet9(width: float, dim: int):
-    backbone = architectures.build("resnet9", {"width": width}, 32, NORMALIZATION).eval()
+    backbone = build("resnet9", {"width": width}, 32, NORMALIZATION).eval()
     assert backbone.dim == dim
     with torch.inference_mode():
         assert backbone(pictures(3, 32)).shape == (3, dim)
@@ -61,7 +66,7 @@ def test_width_scales_the_channels_of_resnet9(width: float, dim: int):
 @pytest.mark.parametrize("architecture", ["phinet", "resnet9"])
 def test_a_backbone_has_no_classifier_and_no_dropout_at_its_end(architecture: str):
     own = {"phinet": PHINET, "resnet9": {"width": 0.25}}[architecture]
-    backbone = architectures.build(architecture, own, 32, NORMALIZATION)
+    backbone = build(architecture, own, 32, NORMALIZATION)
     assert not [module for module in backbone.modules() if isinstance(module, nn.Linear)]
     assert isinstance(list(backbone.modules())[-1], nn.Flatten)
 
@@ -74,7 +79,7 @@ def test_a_seed_decides_the_initial_weights(architecture: str):
 
     def first_weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        backbone = architectures.build(architecture, own, 32, NORMALIZATION)
+        backbone = build(architecture, own, 32, NORMALIZATION)
         return torch.cat([value.flatten() for value in backbone.parameters()])
 
     assert torch.equal(first_weights(0), first_weights(0))
@@ -83,7 +88,7 @@ def test_a_seed_decides_the_initial_weights(architecture: str):
 
 def test_building_phinet_leaves_its_batchnorm_statistics_new():
     """Its width is found by a forward of zeros, which must not be counted as a batch."""
-    network, _ = architectures.phinet(32, **PHINET)
+    network, _ = phinet.build(32, **PHINET)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms
     for norm in norms:
@@ -123,13 +128,81 @@ def test_the_cost_of_a_backbone_is_counted_layer_by_layer():
     assert cost.parameters(backbone) == 3 * 4 * 9 + 4 + 4 * 5 + 5
 
 
-def test_the_config_knows_the_architectures_that_there_are():
-    """It names them itself, since it is checked without torch."""
-    assert set(settings.ARCHITECTURES) == set(architectures.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", architectures.names())
+def test_settings_are_read_from_the_source_as_python_reads_them(architecture: str):
+    """The configuration is checked without torch, and so without an import of the network."""
+    function = importlib.import_module(architectures.module(architecture)).build
+    size, *keywords = inspect.signature(function).parameters.values()
+    assert size.name == "size"
+    assert all(keyword.kind == keyword.KEYWORD_ONLY for keyword in keywords)
+    assert [keyword.name for keyword in keywords] == list(DEFAULTS[architecture])
+
+
+def backbone_of(**changes: object) -> dict:
+    return copy.deepcopy(DEFAULTS) | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"architecture": "resnet"},
+            'backbone.architecture is "resnet"; use "resnet9", "airbench"',
+        ),
+        (
+            {"architecture": "torchvision"},
+            'backbone.architecture is "torchvision"; use "torchvision/',
+        ),
+        ({"architecture": "phinet/x"}, 'backbone.architecture is "phinet/x"; use "phinet", '),
+        (
+            {"resnet9": {"width": 0}},
+            "backbone.resnet9.width is 0; use a number of more than 0 and at ",
+        ),
+        ({"resnet9": {"width": "wide"}}, 'backbone.resnet9.width is "wide"; use a number of more '),
+        ({"resnet9": {"depth": 9}}, 'backbone.resnet9.depth is no setting; use "width".'),
+        (
+            {"architecture": "resnet9", "resnet9": {}},
+            "backbone.resnet9.width is missing; give a num",
+        ),
+        (
+            {"airbench": {"widths": [64, 0]}},
+            "backbone.airbench.widths is [64, 0]; use a list, each value a whole number of at "
+            "least 1 and at most 4096; at least 1 and at most 4 of them.",
+        ),
+        ({"airbench": {"widths": []}}, "backbone.airbench.widths is []; use a list, each value a "),
+        ({"airbench": {"widths": 64}}, "backbone.airbench.widths is 64; use a list, each value a "),
+    ],
+)
+def test_a_wrong_architecture_or_setting_is_refused_with_what_would_be_right(
+    changes: dict, sentence: str
+):
+    with pytest.raises(InputError) as error:
+        architectures.check(backbone_of(**changes))
+    assert str(error.value).startswith(f"Config: {sentence}")
+
+
+def test_settings_of_a_command_line_get_their_types_and_others_stay_as_they_are():
+    """A whole number stays one where both kinds are right: 4 and 4.0 name other weights."""
+    given = backbone_of(airbench={"widths": ["64", "128"]}, resnet9={"width": "0.5"})
+    given["phinet"] |= {"t_zero": "5", "downsampling_layers": ["5", "7"]}
+    architectures.check(given)
+    assert given["airbench"] == {"widths": [64, 128]}
+    assert given["resnet9"] == {"width": 0.5}
+    assert repr(given["phinet"]["t_zero"]) == "5"
+    assert given["phinet"]["downsampling_layers"] == [5, 7]
+    before = backbone_of()
+    architectures.check(before)
+    assert repr(before) == repr(DEFAULTS)
+
+
+def test_a_library_of_networks_has_a_name_for_each():
+    for name in ("torchvision/resnet18", "torchvision/vit_b_16"):
+        architectures.check(backbone_of(architecture=name))
+        assert architectures.module(name) == "treehead.backbones.networks.torchvision"
 
 
 def test_airbench_has_less_than_two_million_parameters():
-    backbone = architectures.build("airbench", {"widths": [64, 256, 256]}, 32, NORMALIZATION).eval()
+    backbone = build("airbench", {"widths": [64, 256, 256]}, 32, NORMALIZATION).eval()
     assert backbone.dim == 256
     assert parameters(backbone) + 256 * 20 + 20 * 100 < 2e6
     with torch.inference_mode():
@@ -137,14 +210,14 @@ def test_airbench_has_less_than_two_million_parameters():
 
 
 def test_an_identity_convolution_passes_on_its_inputs():
-    layer = architectures._identity_convolution(4, 6)
+    layer = airbench._identity_convolution(4, 6)
     x = torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(layer(x)[:, :4], x)
 
 
 def test_whitened_patches_are_uncorrelated_and_of_unit_variance():
     torch.manual_seed(0)
-    backbone = architectures.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
+    backbone = build("airbench", {"widths": [8]}, 16, NORMALIZATION)
     images = pictures(200, 16).float()
     images = (images + images.roll(1, 3) + images.roll(1, 2) + 40).clamp(0, 255).to(torch.uint8)
     backbone.whiten(images)
@@ -158,7 +231,7 @@ def test_whitened_patches_are_uncorrelated_and_of_unit_variance():
 
 def test_a_whitening_layer_that_has_weights_keeps_them():
     """Those of a trained network are not made anew."""
-    backbone = architectures.build("airbench", {"widths": [8]}, 16, NORMALIZATION)
+    backbone = build("airbench", {"widths": [8]}, 16, NORMALIZATION)
     backbone.network[0].weight.fill_(0.5)
     backbone.whiten(pictures(9, 16))
     assert (backbone.network[0].weight == 0.5).all()
@@ -171,7 +244,7 @@ DIMS = {"mobilenet_v3_small": 576, "resnet18": 512, "squeezenet1_1": 512}
 @pytest.mark.parametrize("name", SMALL)
 def test_a_model_of_torchvision_gives_features_and_has_no_classifier(name: str):
     torch.manual_seed(0)
-    backbone = architectures.build(f"torchvision/{name}", {}, 64, NORMALIZATION).eval()
+    backbone = build(f"torchvision/{name}", {}, 64, NORMALIZATION).eval()
     assert backbone.dim == DIMS.get(name, 1024 if name.startswith("shuffle") else 1280)
     with torch.inference_mode():
         features = backbone(pictures(2, 32))
@@ -205,7 +278,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize(("name", "size"), FAMILIES.items())
 def test_every_family_of_torchvision_gives_features(name: str, size: int):
-    network, dim = torchvision_models.extractor(name, size)
+    network, dim = torchvision.build(size, name)
     with torch.inference_mode():
         assert network.eval()(torch.zeros(2, 3, size, size)).shape == (2, dim)
     assert 128 <= dim <= 25088
@@ -220,12 +293,12 @@ def test_the_families_are_all_that_torchvision_has():
 
 def test_a_model_that_torchvision_lacks_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="did you mean torchvision/mobilenet_v3_small"):
-        torchvision_models.extractor("mobilenet_v3_smal", 32)
+        torchvision.build(32, "mobilenet_v3_smal")
 
 
 def test_images_that_are_too_small_for_a_model_are_told_so():
     with pytest.raises(InputError, match=r"alexnet can't read images of backbone\.image_size 16"):
-        torchvision_models.extractor("alexnet", 16)
+        torchvision.build(16, "alexnet")
 
 
 def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeypatch, tmp_path):
@@ -237,8 +310,8 @@ def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeyp
     path = tmp_path / "hub" / "checkpoints" / Path(url).name
     path.parent.mkdir(parents=True)
     torch.save(tensors, path)
-    found = torchvision_models.pretrained("squeezenet1_1")
-    network, _ = torchvision_models.extractor("squeezenet1_1", 64)
+    found = pretrained("torchvision/squeezenet1_1")
+    network, _ = torchvision.build(64, "squeezenet1_1")
     fitted = weights.fit(found, network, "torchvision's squeezenet1_1")
     assert fitted.keys() == network.state_dict().keys()
     assert all(torch.equal(value, tensors[name]) for name, value in fitted.items())
@@ -248,4 +321,4 @@ def test_weights_that_can_not_be_fetched_are_told_so(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="torchvision's weights of squeezenet1_1 can't be fetched"):
-        torchvision_models.pretrained("squeezenet1_1")
+        pretrained("torchvision/squeezenet1_1")

@@ -12,8 +12,8 @@ import torch
 import yaml
 from torch import nn
 
-from treehead.backbones import architectures, embed
-from treehead.backbones.architectures import Backbone
+from treehead.backbones import embed
+from treehead.backbones.backbone import Backbone, build
 
 ROOT = Path(__file__).parents[1]
 PHINET = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["backbone"]["phinet"]
@@ -37,7 +37,7 @@ def used(architecture: str, seed: int = 0) -> Backbone:
     """A backbone whose BatchNorm statistics are of images, and whose features are far from zero."""
     torch.manual_seed(seed)
     own, size = ARCHITECTURES[architecture]
-    backbone = architectures.build(architecture, own, size, NORMALIZATION)
+    backbone = build(architecture, own, size, NORMALIZATION)
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):  # PhiNet's own initial weights let nothing through
             nn.init.kaiming_normal_(module.weight)

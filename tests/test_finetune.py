@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from training import PARENT_OF, SETTINGS, coloured, copied, fresh
 
 from treehead.artifacts import InputError
-from treehead.backbones import architectures
+from treehead.backbones.backbone import Backbone
 from treehead.training import finetune, optimization, trainer
 from treehead.training.finetune import Classifier, Images
 from treehead.training.objectives import Objective
@@ -18,7 +18,7 @@ OBJECTIVES = ["flat", "bottleneck", "parent", "joint"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def tuned(**changes: object) -> tuple[architectures.Backbone, nn.Module, list[finetune.Epoch]]:
+def tuned(**changes: object) -> tuple[Backbone, nn.Module, list[finetune.Epoch]]:
     backbone = fresh()
     head, history = finetune.finetune(
         backbone, coloured(20, 1), coloured(15, 2), {**SETTINGS, **changes}
@@ -279,7 +279,7 @@ def test_averaged_weights_are_what_is_judged_and_kept():
     plain, near = tuned(epochs=3)[0], tuned(epochs=3, average=0.9999)[0]
     start = dict(fresh().named_parameters())
 
-    def moved(backbone: architectures.Backbone) -> float:
+    def moved(backbone: Backbone) -> float:
         return sum(
             float((value - start[name]).detach().norm())
             for name, value in backbone.named_parameters()

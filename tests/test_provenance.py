@@ -130,7 +130,7 @@ def test_a_child_is_not_invalidated_by_the_backbone(reached):
     found = reached((ROOT / "workflow" / "scripts" / "train_child.py").read_text())
     assert "treehead/hierarchy/children.py" in found
     assert not found & {
-        "treehead/backbones/architectures.py",
+        "treehead/backbones/backbone.py",
         "treehead/training/finetune.py",
         "treehead/backbones/embed.py",
     }

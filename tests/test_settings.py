@@ -8,7 +8,7 @@ import yaml
 from snakemake.utils import update_config
 
 from treehead.artifacts import InputError
-from treehead.config import settings
+from treehead.config import architectures, settings
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -67,7 +67,9 @@ def test_the_configs_of_the_brief_are_shipped():
 
 
 def test_the_default_has_every_key_of_the_schema_and_no_other(config: dict):
-    """What an entry of heads may hold, its module says."""
+    """What an entry of heads or an architecture may hold, its module says."""
+    for name in architectures.names():
+        del config["backbone"][name]
     assert set(keys(config | {"heads": None})) == set(schema_keys(loaded(SCHEMA)))
 
 
@@ -97,7 +99,7 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("parent.topk", [2], "parent.topk is no key; did you mean top_k"),
         ("finetune.learning_rte", 1, "finetune.learning_rte is no key; did you mean learning_rate"),
         ("finetune.augment.rotate", 5, "finetune.augment.rotate is no key; did you mean rotation"),
-        ("backbone.resnet9.widht", 1, "backbone.resnet9.widht is no key; did you mean width"),
+        ("backbone.resnet9.widht", 1, 'backbone.resnet9.widht is no setting; use "width"'),
         ("seeds", [], "seeds"),
         ("precisions", ["int9"], "precisions.0 is 'int9'; it must be one of float32, int8"),
         ("comparison.baselines", ["mlp"], "comparison.baselines"),
@@ -127,7 +129,11 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("child.l2", -0.1, "child.l2 is -0.1; it must be at least 0"),
         ("parent.objective", "jont", r"parent, joint, finetuned \(did you mean joint\?\)"),
         ("child.input", "logits", "must be one of parent_logits, features"),
-        ("backbone.architecture", "ResNet9", r"or torchvision/<name> \(did you mean resnet9\?\)"),
+        (
+            "backbone.architecture",
+            "ResNet9",
+            'is "ResNet9"; use "resnet9", .* or "torchvision/<name>"',
+        ),
         ("backbone.weights", "torchvision", "torchvision has no weights of resnet9; set"),
         ("finetune.device", "gpu", "finetune.device is 'gpu'; it must be one of auto, cpu, cuda"),
         ("finetune.processes", 0, "finetune.processes is 0; it must be at least 1"),

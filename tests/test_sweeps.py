@@ -102,7 +102,8 @@ WRONG = {
     "mlp: {label_smoothing: nan}": 'mlp.label_smoothing is "nan"; use a number of at least 0 and '
     "less than 1",
     "mlp: {width: [64, [32]]}": "mlp.width is [32]; use a whole number of at least 1",
-    "nonnegative: {width: 0}": "nonnegative.width is 0; use a whole number of at least 1 or null",
+    "nonnegative: {width: 0}": "nonnegative.width is 0; use a whole number of at least 1 and "
+    "at most 100000 or null",
     "nonnegative: {weights: selu}": 'nonnegative.weights is "selu"; use "relu", "sigmoid" or '
     '"softplus"',
     "lasso: {alpha: -0.1}": "lasso.alpha is -0.1; use a number of at least 0",
@@ -205,14 +206,20 @@ def test_a_sweep_has_the_same_names_from_a_file_and_from_a_command_line(
         ({"loop": {}}, "heads.loop: treehead/heads/loop.py is no head, which has fit(train, "),
         (
             {"lowrank": {"rank": 3, "rnk": 3}},
-            'heads.lowrank.rnk is no setting of lowrank; use "rank", ',
+            'heads.lowrank.rnk is no setting; use "rank", ',
         ),
-        ({"linear": {"seed": 3}}, 'heads.linear.seed is no setting of linear; use "teacher" or '),
-        ({"shift": {"teacher": "linear"}}, "heads.shift.teacher is no setting of shift; use "),
-        ({"lowrank": {}}, "heads.lowrank.rank is missing; lowrank needs it."),
-        ({"lowrank": {"rank": None}}, "heads.lowrank.rank is missing; lowrank needs it."),
-        ({"lowrank": {"rank": [None, 3]}}, "heads.lowrank.rank is missing; lowrank needs it."),
-        ({"lowrank": {"rank": []}}, "heads.lowrank.rank is empty, and so there is no head; give "),
+        ({"linear": {"seed": 3}}, 'heads.linear.seed is no setting; use "teacher" or "training".'),
+        ({"shift": {"teacher": "linear"}}, "heads.shift.teacher is no setting; use "),
+        ({"lowrank": {}}, "heads.lowrank.rank is missing; give a whole number of at least 1."),
+        (
+            {"lowrank": {"rank": None}},
+            "heads.lowrank.rank is missing; give a whole number of at least 1.",
+        ),
+        (
+            {"lowrank": {"rank": [None, 3]}},
+            "heads.lowrank.rank is missing; give a whole number of at least 1.",
+        ),
+        ({"lowrank": {"rank": []}}, "heads.lowrank.rank is an empty list; give it a value."),
         (
             {"lowrank": {"rank": [3]}, "lowrank-3": {"head": "lowrank", "rank": 3}},
             "heads.lowrank-3: lowrank-3 stands there twice; remove one.",

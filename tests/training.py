@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from treehead.backbones import architectures
-from treehead.backbones.architectures import Backbone
+from treehead.backbones.backbone import Backbone, build
 from treehead.training import finetune
 from treehead.training.checkpoint import Checkpoint
 from treehead.training.finetune import Images
@@ -58,7 +57,7 @@ def coloured(n: int, seed: int) -> Images:
 def fresh(seed: int = 0) -> Backbone:
     torch.manual_seed(seed)
     normalization = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    return architectures.build("airbench", {"widths": [8, 16]}, 16, normalization)
+    return build("airbench", {"widths": [8, 16]}, 16, normalization)
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from treehead.backbones.architectures import Backbone
+from treehead.backbones.backbone import Backbone
 
 
 def macs(backbone: Backbone, image_size: int) -> int:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from treehead.artifacts import replacing
-from treehead.backbones import architectures, weights
+from treehead.backbones import weights
+from treehead.backbones.backbone import build
 from treehead.console import progress
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -130,7 +131,7 @@ def opened(
     if device == "cpu":
         yield with_onnx(onnx, settings["threads"])
         return
-    backbone = architectures.build(**settings["network"])
+    backbone = build(**settings["network"])
     weights.into(backbone.network, tensors)
     with frozen(backbone):
         yield with_torch(backbone, device)

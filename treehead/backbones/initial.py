@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from treehead import artifacts
-from treehead.backbones import architectures, torchvision_models, weights
+from treehead.backbones import weights
+from treehead.backbones.backbone import network_of, pretrained
 from treehead.console import say
 from treehead.data import hub
 
@@ -27,14 +28,13 @@ def write(path: str | Path, settings: dict[str, Any], given: str | None) -> dict
     """
     torch.manual_seed(settings.get("seed", 0))
     architecture, source = settings["architecture"], settings["source"]
-    network, _ = architectures.network_of(architecture, settings["settings"], settings["size"])
+    network, _ = network_of(architecture, settings["settings"], settings["size"])
     origin = dict(settings)
     tensors, head = network.state_dict(), {}
     with tempfile.TemporaryDirectory() as downloads:
         if source == "torchvision":
-            name = architecture.removeprefix("torchvision/")
-            loaded = torchvision_models.pretrained(name)
-            tensors = weights.fit(loaded, network, f"torchvision's {name}")
+            loaded = pretrained(architecture)
+            tensors = weights.fit(loaded, network, f"The file of {architecture}")
         elif source != "scratch":
             if source == "hub":
                 given, origin["commit"] = _downloaded(settings, downloads)

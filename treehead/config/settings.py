@@ -14,10 +14,10 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from treehead.artifacts import InputError, read_json, read_text
+from treehead.config import architectures
 from treehead.data.taxonomy import groups
 
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
-ARCHITECTURES = ("phinet", "resnet9", "airbench")
 # Weights that are no file.
 NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
 # What taxonomy, dataset.source and backbone.weights may name that is no path.
@@ -62,7 +62,10 @@ def check(
         schema: the file of the JSON schema.
         layers: the keys of the files of --configfile in their order, then of config/config.yaml.
     """
-    validator = _Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    own = {name: {"type": "object"} for name in architectures.names()}
+    rules["properties"]["backbone"]["properties"] |= own
+    validator = _Validator(rules)
     for mistake in _targets_among(layers or {}, list(validator.schema["properties"])):
         raise InputError(f"Config: {mistake}.")
     for error in list(validator.iter_errors(config)):
@@ -73,6 +76,7 @@ def check(
     errors = sorted(validator.iter_errors(config), key=_unknown_keys_first)
     if errors:
         raise InputError(f"Config: {_sentence(errors[0])}.")
+    architectures.check(config["backbone"])
     for key in ("results", "taxonomy", "dataset.source", "backbone.weights"):
         _normalise(config, key)
     for mistake in (*_overwritten(config, layers or {}), *_contradictions(config)):
@@ -201,14 +205,6 @@ def _dotted(key: str) -> str:
 def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     """What no schema can say: settings that do not go together, files that are not there."""
     dataset, backbone, taxonomy = config["dataset"], config["backbone"], config["taxonomy"]
-    architecture = backbone["architecture"]
-    if architecture not in ARCHITECTURES and not architecture.startswith("torchvision/"):
-        near = difflib.get_close_matches(architecture.lower(), ARCHITECTURES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        yield (
-            f"backbone.architecture is {architecture!r}; it must be one of "
-            f"{', '.join(ARCHITECTURES)}, or torchvision/<name>{hint}"
-        )
     generated, named = dataset["source"] == "generated", dataset["name"] == "demo100"
     if generated != named:
         yield (
@@ -244,7 +240,7 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
-    of_torchvision = architecture.startswith("torchvision/")
+    of_torchvision = backbone["architecture"].startswith("torchvision/")
     if config["parent"]["objective"] == "finetuned" and not trains_parents:
         yield (
             "parent.objective finetuned takes the parent layer that the backbone is trained with, "

@@ -30,6 +30,7 @@ _TYPES = {
     float: "a number",
     bool: "true or false",
     str: "text",
+    dict: "a mapping",
     NoneType: "null",
 }
 
@@ -86,25 +87,54 @@ def called(function: ast.FunctionDef, arguments: dict[str, Any]) -> Any:
     return names[function.name](**arguments)
 
 
-def checked(key: str, value: Any, annotation: str) -> Any:
-    """A value as its annotation wants it.
+def converted(where: str, given: dict[str, Any], settings: dict[str, Setting]) -> dict[str, Any]:
+    """Given values as the annotations want them; null leaves a setting out.
 
     Numbers, true, false and null may be text, as YAML reads 1e-3 and Snakemake a command line.
 
+    Args:
+        where: key of the configuration whose mapping is given.
+        given: values by name.
+        settings: those that the mapping may have.
+
     Raises:
-        InputError: the annotation does not allow the value; the message says what it allows.
+        InputError: a value is not allowed, which the message lists, or a setting is unknown or
+            missing.
     """
+    for key in given:
+        if key not in settings:
+            use = f"use {choices(settings, key)}" if settings else "remove it"
+            raise InputError(f"Config: {where}.{key} is no setting; {use}.")
+    values = {}
+    for key, setting in settings.items():
+        kind, value = _kind(f"{where}.{key}", setting.annotation), given.get(key)
+        if value in (None, "null"):
+            if setting.needed:
+                raise InputError(
+                    f"Config: {where}.{key} is missing; give {_described(kind, value)}."
+                )
+            continue
+        try:
+            values[key] = _converted(value, kind)
+        except ValueError:
+            raise InputError(
+                f"Config: {where}.{key} is {shown(value)}; use {_described(kind, value)}."
+            ) from None
+    return {key: values[key] for key in given if key in values}
+
+
+@cache
+def _kind(key: str, annotation: str) -> Any:
+    """The type that an annotation is."""
     try:
         kind = eval(annotation, vars(typing) | vars(annotated_types) | {"re": re})
-        allowed = _described(kind, value)
+        _described(kind, None)
     except Exception as error:
         raise InputError(
             f"Config: {key} can't be checked: its annotation {annotation!r} is not understood "
             f"({error}); {__name__} says what annotations are made of."
         ) from error
-    with suppress(ValueError):
-        return _converted(value, kind)
-    raise InputError(f"Config: {key} is {shown(value)}; use {allowed}.")
+    return kind
 
 
 def shown(value: Any) -> str:
@@ -181,6 +211,8 @@ def _described(kind: Any, value: Any) -> str:
         return f"a list, each value {_described(parts[0], value)}"
     if origin is typing.Literal:
         return choices(parts, value)
+    if set(parts) == {int, float}:
+        return _TYPES[float]
     if origin in (typing.Union, UnionType):
         return " or ".join(_described(part, value) for part in parts)
     return _TYPES[kind]

@@ -19,7 +19,11 @@ _HEADS = Path(__file__).parents[1] / "heads"
 _FUNCTIONS = {"fit": ["train"], "predict": ["head", "features"], "cost": ["head", "features"]}
 
 # What `fit` is given by its job and not by the configuration of the head.
-_GIVEN = ("parent_of", "training", "seed")
+_GIVEN = ("parent_of", "seed")
+
+# What an entry gives in the place of others: keys of the training, which the schema checks, and the
+# name of a teacher.
+_OF_ENTRY = {"training": Setting("dict", needed=False), "teacher": Setting("str", needed=False)}
 
 
 class Head(NamedTuple):
@@ -68,25 +72,29 @@ def expand(entries: dict[str, dict[str, Any] | None]) -> dict[str, Head]:
     of null appends nothing and leaves the setting out. An entry of null is left out.
 
     Raises:
-        InputError: no such module, a setting that it lacks or misses, or a value that it refuses.
+        InputError: there is no such module, or a setting of it is wrong or missing.
     """
     heads: dict[str, Head] = {}
     for entry, given in entries.items():
         if given is None:
             continue
-        module = given.get("head", entry)
-        settings = _checked(entry, module, {key: given[key] for key in given if key != "head"})
-        swept = tuple(key for key, value in settings.items() if isinstance(value, list))
-        for values in itertools.product(*(settings[key] for key in swept)):
-            chosen = settings | dict(zip(swept, values, strict=True))
-            kept = {key: value for key, value in chosen.items() if value is not None}
-            name = "-".join([entry, *(_text(value) for value in values if value is not None)])
-            if name in heads:
-                raise InputError(f"Config: heads.{entry}: {name} stands there twice; remove one.")
+        where, module = f"heads.{entry}", given.get("head", entry)
+        taken = _settings(where, module)
+        own = {key: given[key] for key in given if key != "head"}
+        swept = [key for key, value in own.items() if isinstance(value, list)]
+        if empty := [key for key in swept if not own[key]]:
+            raise InputError(f"Config: {where}.{empty[0]} is an empty list; give it a value.")
+        for values in itertools.product(*(own[key] for key in swept)):
+            chosen = own | dict(zip(swept, values, strict=True))
+            settings = signatures.converted(where, chosen, taken)
             check = signatures.functions(_file(module)).get("check")
-            if mistake := check and signatures.called(check, kept):
-                raise InputError(f"Config: heads.{entry}: {mistake}.")
-            heads[name] = Head(module, kept, tuple(key for key in swept if key in kept))
+            if mistake := check and signatures.called(check, settings):
+                raise InputError(f"Config: {where}: {mistake}.")
+            kept = tuple(key for key in swept if key in settings)
+            name = "-".join([entry, *(_text(settings[key]) for key in kept)])
+            if name in heads:
+                raise InputError(f"Config: {where}: {name} stands there twice; remove one.")
+            heads[name] = Head(module, settings, kept)
     _check_teachers(heads)
     return heads
 
@@ -95,8 +103,8 @@ def _text(value: Any) -> str:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def _checked(entry: str, module: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an entry as the `fit` of its module wants them, swept ones as lists."""
+def _settings(where: str, module: str) -> dict[str, Setting]:
+    """The settings that an entry of a module may have."""
     if module not in modules():
         told = f"there is no head {module}"
         if _file(module).is_file():
@@ -104,36 +112,9 @@ def _checked(entry: str, module: str, given: dict[str, Any]) -> dict[str, Any]:
                 f"treehead/heads/{module}.py is no head, which has fit(train, *, seed, ...), "
                 "predict(head, features) and cost(head, features)"
             )
-        raise InputError(f"Config: heads.{entry}: {told}; use {choices(modules(), module)}.")
-    taken = arguments(module)
-    valid = [key for key in taken if key not in ("parent_of", "seed")]
-    settings = {}
-    for key, value in given.items():
-        where = f"heads.{entry}.{key}"
-        if key not in valid:
-            use = f"use {choices(valid, key)}" if valid else "remove it"
-            raise InputError(f"Config: {where} is no setting of {module}; {use}.")
-        if value == []:
-            raise InputError(f"Config: {where} is empty, and so there is no head; give it a value.")
-        # As a setting, a teacher is the name of a head.
-        annotation = "str" if key == "teacher" else taken[key].annotation
-        if key == "training":
-            settings[key] = value
-        elif isinstance(value, list):
-            settings[key] = [_value(where, each, annotation) for each in value]
-        else:
-            settings[key] = _value(where, value, annotation)
-    for key, setting in taken.items():
-        value = settings.get(key)
-        absent = value is None or (isinstance(value, list) and None in value)
-        if setting.needed and key not in _GIVEN and absent:
-            raise InputError(f"Config: heads.{entry}.{key} is missing; {module} needs it.")
-    return settings
-
-
-def _value(where: str, value: Any, annotation: str) -> Any:
-    """A value as its annotation wants it; null leaves the setting at its default."""
-    return None if value in (None, "null") else signatures.checked(where, value, annotation)
+        raise InputError(f"Config: {where}: {told}; use {choices(modules(), module)}.")
+    taken = {key: each for key, each in arguments(module).items() if key not in _GIVEN}
+    return taken | {key: each for key, each in _OF_ENTRY.items() if key in arguments(module)}
 
 
 def check_baselines(heads: dict[str, Head], baselines: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
@@ -30,7 +30,7 @@ def fit(
     training: dict[str, Any],
     seed: int,
     alpha: Annotated[float, Ge(0)],
-    iterations: Annotated[int, Ge(1)] = 40,
+    iterations: Annotated[int, Ge(1), Le(1000000)] = 40,
     teacher: np.ndarray | None = None,
 ) -> Head:
     """Select features by the lasso, then fit a full layer to those.

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 
 from treehead.data.embeddings import Examples
@@ -18,7 +18,7 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    width: Annotated[int, Ge(1)],
+    width: Annotated[int, Ge(1), Le(100000)],
     dropout: Annotated[float, Ge(0), Lt(1)],
     input_dropout: Annotated[float, Ge(0), Lt(1)],
     label_smoothing: Annotated[float, Ge(0), Lt(1)],

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -26,7 +26,7 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    width: Annotated[int, Ge(1)] | None = None,
+    width: Annotated[int, Ge(1), Le(100000)] | None = None,
     weights: Literal["softplus", "relu", "sigmoid"] = "softplus",
 ) -> Head:
     """Fit one layer dim -> classes, or two, dim -> width -> classes, without a ReLU between.

@@ -83,6 +83,7 @@ def partition(
     """The parent of each class, (classes,), by the kind of tree."""
     if tree == "taxonomy":
         return parent_of
+    groups = min(groups, train.classes)
     if tree == "random":
         return clusters.random(train.classes, groups, seed)
     flat = linear.fit(train, training=training, seed=seed)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from treehead.artifacts import InputError, Tensors
-from treehead.backbones.architectures import Backbone
+from treehead.backbones.backbone import Backbone
 from treehead.console import say
 from treehead.data import dataset
 from treehead.training import compute, parallel

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from treehead.artifacts import InputError
-from treehead.backbones.architectures import Backbone
+from treehead.backbones.backbone import Backbone
 from treehead.console import progress, say
 from treehead.training import augment, compute, optimization, parallel
 from treehead.training.checkpoint import State

@@ -4,7 +4,7 @@ rule fetch_weights:
     """Weights of any accepted format, or a seeded initialisation, as one canonical file."""
     input:
         **LOCAL_FILES["weights"],
-        code=code("fetch_weights"),
+        code=code("fetch_weights", network=True),
     output:
         weights=f"{WEIGHTS}.safetensors",
         provenance=f"{WEIGHTS}.json",
@@ -22,7 +22,7 @@ rule export_backbone:
     input:
         weights="<model>/backbone/weights.safetensors",
         train=f"{DATASET}/train.parquet",
-        code=code("export_backbone"),
+        code=code("export_backbone", network=True),
     output:
         "<model>/backbone/backbone.onnx",
     log:
@@ -37,7 +37,7 @@ rule export_backbone:
 rule count_backbone:
     """The cost of the backbone, for the comparison of heads."""
     input:
-        code=code("count_backbone"),
+        code=code("count_backbone", network=True),
     output:
         "<model>/backbone/cost.json",
     log:
@@ -59,7 +59,7 @@ rule embed:
         ),
         onnx="<model>/backbone/backbone.onnx",
         weights="<model>/backbone/weights.safetensors",
-        code=code("embed"),
+        code=code("embed", network=True),
     output:
         "<model>/embeddings/{split}.safetensors",
     log:

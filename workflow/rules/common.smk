@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
-from treehead.config import provenance, settings, stages, sweeps
+from treehead.config import architectures, provenance, settings, stages, sweeps
 from treehead.data import taxonomy
 from treehead.artifacts import InputError
 
@@ -44,14 +44,17 @@ WEIGHTS = "resources/weights/{architecture}-{digest}".format(
 )
 
 
-def code(rule, *heads):
+def code(rule, *heads, network=False):
     """A rule's script and the treehead modules that it imports: if one changes, the rule reruns.
 
-    The modules of `heads` are those that the script loads by name.
+    The modules of `heads`, and that of the architecture for a `network`, are those that the script
+    loads by name.
     """
     script = f"workflow/scripts/{rule}.py"
-    modules = sorted({f"treehead.heads.{HEADS[head].module}" for head in heads})
-    return [script, *provenance.reached_modules(script, *modules)]
+    modules = {f"treehead.heads.{HEADS[head].module}" for head in heads}
+    if network:
+        modules.add(architectures.module(config["backbone"]["architecture"]))
+    return [script, *provenance.reached_modules(script, *sorted(modules))]
 
 
 def teacher(head):

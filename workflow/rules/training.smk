@@ -5,7 +5,7 @@ rule finetune_backbone:
     input:
         train=f"{DATASET}/train.parquet",
         weights=f"{WEIGHTS}.safetensors",
-        code=code("finetune_backbone"),
+        code=code("finetune_backbone", network=True),
     output:
         weights="<model>/backbone/weights.safetensors",
         head="<model>/backbone/head.safetensors",

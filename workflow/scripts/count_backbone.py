@@ -1,11 +1,12 @@
 """Count the multiplications and parameters of the backbone."""
 
 from treehead import artifacts, console
-from treehead.backbones import architectures, cost
+from treehead.backbones import cost
+from treehead.backbones.backbone import build
 
 settings = snakemake.params.export
 with console.job(snakemake.log[0]):
-    backbone = architectures.build(**settings["network"])
+    backbone = build(**settings["network"])
     cost = {
         "macs": cost.macs(backbone, settings["image_size"]),
         "parameters": cost.parameters(backbone),

@@ -4,13 +4,14 @@ import numpy as np
 import torch
 
 from treehead import console
-from treehead.backbones import architectures, embed, weights
+from treehead.backbones import embed, weights
+from treehead.backbones.backbone import build
 from treehead.data import dataset
 
 settings = snakemake.params.export
 with console.job(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
-    backbone = architectures.build(**settings["network"])
+    backbone = build(**settings["network"])
     weights.into(backbone.network, snakemake.input.weights)
     rows = np.arange(len(dataset.labels(snakemake.input.train)[0]))[:64]
     probe = dataset.images(snakemake.input.train, settings["image_size"], rows)

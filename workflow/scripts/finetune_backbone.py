@@ -3,14 +3,15 @@
 import pandas
 
 from treehead import artifacts, console
-from treehead.backbones import architectures, weights
+from treehead.backbones import weights
+from treehead.backbones.backbone import build
 from treehead.training import checkpoint, compute, finetune
 
 
 def main() -> None:
     """Train, or resume an interrupted training."""
     settings, seconds = snakemake.params.finetune, snakemake.config["finetune"]["save_seconds"]
-    backbone = architectures.build(**settings["network"])
+    backbone = build(**settings["network"])
     weights.into(backbone.network, snakemake.input.weights)
     decided, files = compute.decided(settings), list(snakemake.input)
     state = checkpoint.beside(snakemake.output.weights, decided, files, seconds)

@@ -19,12 +19,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def extractor(name: str, size: int) -> tuple[nn.Module, int]:
+def build(size: int, name: str) -> tuple[nn.Module, int]:
     """A model without its classifier, its maps averaged to one pixel, and its number of features.
 
     Args:
-        name: a name in `torchvision.models.list_models(module=torchvision.models)`.
         size: input side in pixels.
+        name: a name in `torchvision.models.list_models(module=torchvision.models)`.
 
     Raises:
         InputError: there is no such model, or it can't read images of that size.

@@ -1,0 +1,39 @@
+"""A whitening layer and stages of convolutions, after airbench94 (Jordan, 2024), for 32 pixels."""
+
+from typing import Annotated
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from torch import nn
+
+from treehead.backbones.whitening import Whitening
+
+
+def build(
+    size: int,
+    *,
+    widths: Annotated[list[Annotated[int, Ge(1), Le(4096)]], MinLen(1), MaxLen(4)],
+) -> tuple[nn.Module, int]:
+    """A stage for each of `widths`: two convolutions, of which the first halves the side."""
+    inputs = [24, *widths[:-1]]
+    stages = (_stage(before, after) for before, after in zip(inputs, widths, strict=True))
+    pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
+    return nn.Sequential(Whitening(), nn.ReLU(inplace=True), *stages, *pooled), widths[-1]
+
+
+def _stage(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        _identity_convolution(inputs, outputs),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        _identity_convolution(outputs, outputs),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _identity_convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 3 x 3 convolution that first passes on each input channel as it is."""
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.dirac_(layer.weight[: min(inputs, outputs)])
+    return layer

@@ -1,0 +1,38 @@
+"""The study's ResNet9: 64-128-256-512-1028 channels, max-pooled to one pixel."""
+
+from typing import Annotated
+
+from annotated_types import Gt, Le
+from torch import Tensor, nn
+
+
+def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> tuple[nn.Module, int]:
+    """Five levels of channels, each times `width`."""
+    a, b, c, d, e = (max(1, round(width * channels)) for channels in (64, 128, 256, 512, 1028))
+    network = nn.Sequential(
+        _convolution(3, a),
+        _convolution(a, b, pool=True),
+        _Residual(_convolution(b, b), _convolution(b, b)),
+        _convolution(b, c, pool=True),
+        _convolution(c, d, pool=True),
+        _Residual(_convolution(d, d), _convolution(d, d)),
+        _convolution(d, e, pool=True),
+        _Residual(_convolution(e, e), _convolution(e, e)),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+    )
+    return network, e
+
+
+def _convolution(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
+    layers = [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+    return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
+
+
+class _Residual(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)

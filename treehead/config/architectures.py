@@ -1,0 +1,57 @@
+"""The architectures of backbones: each is a file of `treehead/backbones/networks`.
+
+The keyword arguments of its `build` are the settings under `backbone.<architecture>`. A library has
+a `build` that also takes a name; its architectures are `<library>/<name>`.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from treehead.artifacts import InputError
+from treehead.config import signatures
+from treehead.config.signatures import Setting
+
+_NETWORKS = Path(__file__).parents[1] / "backbones" / "networks"
+
+
+@cache
+def _taking(*arguments: str) -> dict[str, dict[str, Setting]]:
+    """The settings of each file whose `build` takes these positional arguments."""
+    defined = {path.stem: signatures.functions(path) for path in _NETWORKS.glob("*.py")}
+    return {
+        name: signatures.settings(functions["build"])
+        for name, functions in defined.items()
+        if "build" in functions and signatures.positional(functions["build"]) == [*arguments]
+    }
+
+
+def names() -> list[str]:
+    """The architectures that have settings of their own, under their name."""
+    return sorted(_taking("size"))
+
+
+def module(architecture: str) -> str:
+    """The module that builds an architecture."""
+    return f"treehead.backbones.networks.{architecture.partition('/')[0]}"
+
+
+def check(backbone: dict[str, Any]) -> None:
+    """Check the architecture and the settings of each one, which are converted in place.
+
+    Raises:
+        InputError: there is no such architecture, or a setting of one is wrong.
+    """
+    chosen = backbone["architecture"]
+    library, _, name = chosen.partition("/")
+    if chosen not in names() and not (name and library in _taking("size", "name")):
+        valid = [*names(), *(f"{library}/<name>" for library in _taking("size", "name"))]
+        raise InputError(
+            f"Config: backbone.architecture is {signatures.shown(chosen)}; "
+            f"use {signatures.choices(valid, chosen)}."
+        )
+    for architecture, settings in _taking("size").items():
+        given = backbone.get(architecture, {})
+        if given or architecture == chosen:
+            where = f"backbone.{architecture}"
+            backbone[architecture] = signatures.converted(where, given, settings)
