@@ -94,7 +94,7 @@ def test_the_manual_states_the_default_of_a_setting(setting: str):
 def test_the_manual_states_the_values_of_a_setting_as_its_error_does(setting: str):
     module, name = setting.split(".")
     with pytest.raises(InputError) as error:
-        signatures.checked("", [], sweeps.arguments(module)[name].annotation)
+        signatures.converted("", {name: []}, {name: sweeps.arguments(module)[name]})
     allowed = str(error.value).partition("; use ")[2]
     words = [
         sorted(re.findall(r"[\w-]+", text)) for text in (allowed, stated("setting", 2)[setting])

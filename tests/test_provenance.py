@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from treehead.config import provenance
+from treehead.config import architectures, provenance
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
@@ -123,6 +123,15 @@ def test_what_a_script_imports_is_among_what_it_reaches(script: Path, reached):
         assert there
         assert there <= found
     assert all((ROOT / path).is_file() for path in found)
+
+
+@pytest.mark.parametrize("script", ["embed", "export_backbone", "fetch_weights"])
+def test_a_network_is_not_invalidated_by_another(script: str):
+    """A job lists the file of its own architecture alone."""
+    module = architectures.module("torchvision/resnet18")
+    found = provenance.reached_modules(f"workflow/scripts/{script}.py", module)
+    networks = [path for path in found if path.parent.name == "networks"]
+    assert [path.name for path in networks] == ["__init__.py", "torchvision.py"]
 
 
 def test_a_child_is_not_invalidated_by_the_backbone(reached):
