@@ -18,7 +18,7 @@ _NETWORKS = Path(__file__).parents[1] / "backbones" / "networks"
 @cache
 def _taking(*arguments: str) -> dict[str, dict[str, Setting]]:
     """The settings of each file whose `build` takes these positional arguments."""
-    defined = {path.stem: signatures.functions(path) for path in _NETWORKS.glob("*.py")}
+    defined = {path.stem: signatures.functions(path) for path in sorted(_NETWORKS.glob("*.py"))}
     return {
         name: signatures.settings(functions["build"])
         for name, functions in defined.items()
