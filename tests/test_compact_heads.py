@@ -287,6 +287,31 @@ def test_each_class_keeps_its_number_of_weights(fitted, name: str, kept: int):
     assert fitting.cost("sparse", head, data(1)[0]).macs.tolist() == [kept * CLASSES]
 
 
+@pytest.mark.parametrize(
+    ("module", "own", "stored"),
+    [
+        ("sparse", {"kept": 4}, {"values": (CLASSES, 4)}),
+        (
+            "nested",
+            {"screens": "2-4", "margins": "3-2", "decision": 6},
+            {"screen_values": (CLASSES, 4), "values": (CLASSES, 6)},
+        ),
+    ],
+)
+def test_a_training_of_one_step_is_pruned_to_the_end_too(module: str, own: dict, stored: dict):
+    train = Examples(*data(60), CLASSES)
+    head = fit_one(module, train, own | {"training": LOOP | {"epochs": 1}})
+    assert {name: head[name].shape for name in stored} == stored
+
+
+def test_a_training_of_one_step_is_rounded_too():
+    train = Examples(*data(60), CLASSES)
+    own = {"ternary": 0.5, "training": LOOP | {"epochs": 1}}
+    head = fit_one("lowbit", train, own)
+    assert head["three"].sum() == DIM // 2
+    assert (head["scale_three"] < 1).all()
+
+
 def one_by_one(head: Head, image: np.ndarray) -> tuple[int, int]:
     """What a nested head says of an image, and its MACs, class by class and weight by weight."""
     margins, classes = head.settings["margins"], len(head["mask"])

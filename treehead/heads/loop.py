@@ -85,7 +85,7 @@ def train(
         training: `epochs`, `batch_size`, `learning_rate` (the peak) and `weight_decay`.
         seed: seed of the order of the batches.
         what: name of the head in the log.
-        before_step: called with the share of all steps that are done.
+        before_step: called with the share of the steps that are done, before each and after all.
 
     Raises:
         InputError: the loss became NaN or infinite; the message names epoch and step.
@@ -114,3 +114,5 @@ def train(
             value.backward()
             optimizer.step()
             schedule.step()
+    if before_step:
+        before_step(1.0)
