@@ -159,7 +159,7 @@ def backbone_of(**changes: object) -> dict:
             "backbone.resnet9.width is 0; use a number of more than 0 and at ",
         ),
         ({"resnet9": {"width": "wide"}}, 'backbone.resnet9.width is "wide"; use a number of more '),
-        ({"resnet9": {"depth": 9}}, 'backbone.resnet9.depth is no setting; use "width".'),
+        ({"resnet9": {"depth": 9}}, 'backbone.resnet9.depth is not a setting; use "width".'),
         (
             {"architecture": "resnet9", "resnet9": {}},
             "backbone.resnet9.width is missing; give a num",

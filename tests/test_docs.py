@@ -31,7 +31,7 @@ def stated(name: str, column: int = 1) -> dict[str, str]:
         elif not table:
             table = cells[0]
         elif table == name and cells[0].startswith("`"):
-            assert cells[0] not in rows, f"{cells[0]} stands there twice"
+            assert cells[0] not in rows, f"{cells[0]} appears twice"
             rows[cells[0]] = cells[column]
     return {key.strip("`"): cell for key, cell in rows.items()}
 

@@ -46,7 +46,7 @@ def failed(project: Project, target: str) -> CompletedProcess[str]:
 def test_a_mistake_in_the_config_is_told_before_anything_runs(own_dataset: Project):
     """Which mistakes are found, test_settings, test_sweeps and test_taxonomy say."""
     project = own_dataset.having({"child.l3": 1})
-    sentence = r"Config: child\.l3 is no key; did you mean l2\? Valid here: input, l2\."
+    sentence = r"Config: child\.l3 is not a key; did you mean l2\? Valid here: input, l2\."
     refused(project, project.snakemake("--dry-run"), sentence, "results")
 
 

@@ -400,7 +400,7 @@ def test_a_truncated_reduced_tensor_is_named(tmp_path, length: int):
     reduction.save(path, np.ones(5, np.float32))
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(
-        artifacts.InputError, match=r"3_bias\.pt is not a whole float32 tensor file"
+        artifacts.InputError, match=r"3_bias\.pt is not a complete float32 tensor file"
     ):
         reduction.load(path)
 

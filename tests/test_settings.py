@@ -95,18 +95,26 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("sed", 0, "sed is no key; did you mean seed"),
-        ("parent.topk", [2], "parent.topk is no key; did you mean top_k"),
-        ("finetune.learning_rte", 1, "finetune.learning_rte is no key; did you mean learning_rate"),
-        ("finetune.augment.rotate", 5, "finetune.augment.rotate is no key; did you mean rotation"),
-        ("backbone.resnet9.widht", 1, 'backbone.resnet9.widht is no setting; use "width"'),
+        ("sed", 0, "sed is not a key; did you mean seed"),
+        ("parent.topk", [2], "parent.topk is not a key; did you mean top_k"),
+        (
+            "finetune.learning_rte",
+            1,
+            "finetune.learning_rte is not a key; did you mean learning_rate",
+        ),
+        (
+            "finetune.augment.rotate",
+            5,
+            "finetune.augment.rotate is not a key; did you mean rotation",
+        ),
+        ("backbone.resnet9.widht", 1, 'backbone.resnet9.widht is not a setting; use "width"'),
         ("seeds", [], "seeds"),
         ("precisions", ["int9"], "precisions.0 is 'int9'; it must be one of float32, int8"),
         ("comparison.baselines", ["mlp"], "comparison.baselines"),
         ("training.epochs", 0, "training.epochs is 0; it must be at least 1"),
         ("heads.Linear", {}, "heads"),
         ("heads.lasso", 3, "heads.lasso is 3; it must be of type object or null"),
-        ("heads.lasso.training", {"epoch": 3}, "heads.lasso.training.epoch is no key"),
+        ("heads.lasso.training", {"epoch": 3}, "heads.lasso.training.epoch is not a key"),
         ("dataset", None, "dataset is None; it must be of type object"),
         ("finetune.epochs", "ten", "finetune.epochs is 'ten'; it must be of type integer"),
         ("finetune.epochs", 1.5, "finetune.epochs is 1.5; it must be of type integer"),
@@ -138,7 +146,7 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("finetune.device", "gpu", "finetune.device is 'gpu'; it must be one of auto, cpu, cuda"),
         ("finetune.processes", 0, "finetune.processes is 0; it must be at least 1"),
         ("finetune.average", 1, "finetune.average is 1; it must be less than 1"),
-        ("finetune.progressive.size", 24, "finetune.progressive.size is no key"),
+        ("finetune.progressive.size", 24, "finetune.progressive.size is not a key"),
         ("networks", ["bottleneck"], "networks.0"),
         ("embed.views", ["flip"], "embed.views.0"),
         ("embed.views", ["identity", "identity"], "embed.views"),
@@ -174,7 +182,7 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(config: dict):
     """A misspelt key is most often the cause of the rest, such as a key that is missing."""
     config["parent"]["objektive"] = config["parent"].pop("objective")
     config["seed"] = -1
-    with pytest.raises(InputError, match=r"parent\.objektive is no key; did you mean objective"):
+    with pytest.raises(InputError, match=r"parent\.objektive is not a key; did you mean objective"):
         settings.check(config, SCHEMA)
 
 
@@ -211,10 +219,14 @@ def test_a_number_below_its_least_is_told_as_a_number(config: dict):
 @pytest.mark.parametrize(
     ("inner", "key", "sentence"),
     [
-        ("", "dataset.name", r"dataset\.name is no key.*; write `name:` in the mapping `dataset:`"),
+        (
+            "",
+            "dataset.name",
+            r"dataset\.name is not a key.*; write `name:` in the mapping `dataset:`",
+        ),
         ("finetune", "augment.mix", r"write `mix:` in the mapping `finetune\.augment:`"),
         ("heads", "lowrank.rank", r"write `rank:` in the mapping `heads\.lowrank:`"),
-        ("", "datasets.name", r"datasets\.name is no key; did you mean dataset"),
+        ("", "datasets.name", r"datasets\.name is not a key; did you mean dataset"),
     ],
 )
 def test_a_key_with_a_dot_is_answered_with_how_to_nest(config: dict, inner: str, key, sentence):
@@ -394,9 +406,9 @@ def test_a_whole_configuration_after_another_file_is_taken_for_a_target(config: 
 @pytest.mark.parametrize(
     ("layer", "sentence"),
     [
-        ({"finetun": {}}, "finetun is no key; did you mean finetune"),
-        ({"dataset.name": "x"}, r"dataset\.name is no key, since a dot does not nest"),
-        ({"seed": 0, "x": 1}, "x is no key; did you mean"),
+        ({"finetun": {}}, "finetun is not a key; did you mean finetune"),
+        ({"dataset.name": "x"}, r"dataset\.name is not a key, since a dot does not nest"),
+        ({"seed": 0, "x": 1}, "x is not a key; did you mean"),
     ],
 )
 def test_a_misspelt_key_is_not_taken_for_a_target(config: dict, layer: dict, sentence: str):

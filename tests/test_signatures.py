@@ -109,7 +109,7 @@ def test_a_setting_without_a_default_must_be_given_and_no_other_may_be():
     for wrong, sentence in [
         ({}, "a.width is missing; give a whole number."),
         ({"width": None}, "a.width is missing; give a whole number."),
-        ({"width": 3, "with": 3}, 'a.with is no setting; use "width" or "relu".'),
+        ({"width": 3, "with": 3}, 'a.with is not a setting; use "width" or "relu".'),
     ]:
         with pytest.raises(InputError) as error:
             converted("a", wrong, settings)

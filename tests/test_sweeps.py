@@ -126,7 +126,7 @@ WRONG = {
     "nested: {screens: 30-12-80}": "nested: screens 30-12-80 must grow",
     "nested: {screens: 12-30, margins: 3-2-1}": "nested: screens 12-30 and margins 3-2-1 must be "
     "as many",
-    "linear: {teacher: mpl}": 'linear: its teacher mpl is no head; use "mlp", ',
+    "linear: {teacher: mpl}": 'linear: its teacher mpl is not a head; use "mlp", ',
 }
 # What an entry of the table has beside the wrong setting.
 RIGHT = {
@@ -201,15 +201,18 @@ def test_a_sweep_has_the_same_names_from_a_file_and_from_a_command_line(
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"fish": {}}, 'heads.fish: there is no head fish; use "shift", "lasso", "linear", '),
-        ({"a": {"head": "fish"}}, "heads.a: there is no head fish; use "),
-        ({"loop": {}}, "heads.loop: treehead/heads/loop.py is no head, which has fit(train, "),
+        ({"fish": {}}, 'heads.fish: there is not a head fish; use "shift", "lasso", "linear", '),
+        ({"a": {"head": "fish"}}, "heads.a: there is not a head fish; use "),
+        ({"loop": {}}, "heads.loop: treehead/heads/loop.py is not a head, which has fit(train, "),
         (
             {"lowrank": {"rank": 3, "rnk": 3}},
-            'heads.lowrank.rnk is no setting; use "rank", ',
+            'heads.lowrank.rnk is not a setting; use "rank", ',
         ),
-        ({"linear": {"seed": 3}}, 'heads.linear.seed is no setting; use "teacher" or "training".'),
-        ({"shift": {"teacher": "linear"}}, "heads.shift.teacher is no setting; use "),
+        (
+            {"linear": {"seed": 3}},
+            'heads.linear.seed is not a setting; use "teacher" or "training".',
+        ),
+        ({"shift": {"teacher": "linear"}}, "heads.shift.teacher is not a setting; use "),
         ({"lowrank": {}}, "heads.lowrank.rank is missing; give a whole number of at least 1."),
         (
             {"lowrank": {"rank": None}},
@@ -222,11 +225,11 @@ def test_a_sweep_has_the_same_names_from_a_file_and_from_a_command_line(
         ({"lowrank": {"rank": []}}, "heads.lowrank.rank is an empty list; give it a value."),
         (
             {"lowrank": {"rank": [3]}, "lowrank-3": {"head": "lowrank", "rank": 3}},
-            "heads.lowrank-3: lowrank-3 stands there twice; remove one.",
+            "heads.lowrank-3: lowrank-3 appears twice; remove one.",
         ),
         (
             {"lowrank": {"rank": [3, "3"]}},
-            "heads.lowrank: lowrank-3 stands there twice; remove one.",
+            "heads.lowrank: lowrank-3 appears twice; remove one.",
         ),
         (
             {"linear": {"teacher": "linear"}},

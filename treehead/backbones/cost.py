@@ -1,4 +1,4 @@
-"""What a backbone costs beside its heads, by torch's own counter."""
+"""The cost of a backbone, by torch's own counter."""
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode

@@ -18,9 +18,9 @@ from treehead.config import architectures
 from treehead.data.taxonomy import groups
 
 _BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
-# Weights that are no file.
+# Values of backbone.weights that are not files.
 NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
-# What taxonomy, dataset.source and backbone.weights may name that is no path.
+# Values of taxonomy, dataset.source and backbone.weights that are not paths.
 _RESERVED = ("superclass", "generated", *NAMED_WEIGHTS)
 # Folders of the project; results are not written there.
 _PROJECT = (
@@ -33,11 +33,11 @@ _PROJECT = (
     "treehead",
     "workflow",
 )
-# Results that could be what a user gives.
+# Results that a user could give as inputs.
 _WRITTEN = ("taxonomy.json", "hierarchy10", "backbone", "networks")
 
 
-# A setting is a finite number, and 3.0 is no count.
+# A number is finite, and 3.0 is not an integer.
 _Validator = validators.extend(
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -112,7 +112,8 @@ def _targets_among(layers: dict[str, list[str]], valid: list[str]) -> Iterator[s
             name for name in names if not difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
         ]
         if 2 * len(foreign) > len(names):
-            yield f"{path} is given as a configuration file, but {foreign[0]} is no key; {remedy}"
+            mistake = f"{foreign[0]} is not a key"
+            yield f"{path} is given as a configuration file, but {mistake}; {remedy}"
     for path in list(layers)[1:-1]:
         if set(valid) <= set(layers[path]):
             yield f"{path} has every key, so the files before it have no effect; {remedy}"
@@ -194,16 +195,18 @@ def _unknown_key(path: list[str], error: ValidationError) -> str:
     full = ".".join([*path, str(unknown)])
     if str(unknown).partition(".")[0] in valid:
         return _dotted(full)
-    return f"{full} is no key; did you mean {near}? Valid here: {', '.join(valid)}"
+    return f"{full} is not a key; did you mean {near}? Valid here: {', '.join(valid)}"
 
 
 def _dotted(key: str) -> str:
     outer, inner = key.rsplit(".", 1)
-    return f"{key} is no key, since a dot does not nest; write `{inner}:` in the mapping `{outer}:`"
+    return (
+        f"{key} is not a key, since a dot does not nest; write `{inner}:` in the mapping `{outer}:`"
+    )
 
 
 def _contradictions(config: dict[str, Any]) -> Iterator[str]:
-    """What no schema can say: settings that do not go together, files that are not there."""
+    """What a schema cannot check: settings that contradict one another, files that do not exist."""
     dataset, backbone, taxonomy = config["dataset"], config["backbone"], config["taxonomy"]
     generated, named = dataset["source"] == "generated", dataset["name"] == "demo100"
     if generated != named:
@@ -264,7 +267,7 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _overwritten(config: dict[str, Any], layers: dict[str, list[str]]) -> Iterator[str]:
-    """What the run would write over: the project's folders, and files that it reads."""
+    """What the run would overwrite: the project's folders, and files that it reads."""
     root, folder = Path.cwd().resolve(), Path(config["results"]).resolve()
     own = folder.is_relative_to(root) and folder != root and folder.relative_to(root).parts[0]
     if root.is_relative_to(folder):

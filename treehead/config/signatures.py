@@ -104,7 +104,7 @@ def converted(where: str, given: dict[str, Any], settings: dict[str, Setting]) -
     for key in given:
         if key not in settings:
             use = f"use {choices(settings, key)}" if settings else "remove it"
-            raise InputError(f"Config: {where}.{key} is no setting; {use}.")
+            raise InputError(f"Config: {where}.{key} is not a setting; {use}.")
     values = {}
     for key, setting in settings.items():
         kind, value = _kind(f"{where}.{key}", setting.annotation), given.get(key)

@@ -45,7 +45,7 @@ def _parents_of_objective(config: Config, taxonomy: Taxonomy | None) -> list[int
 
 
 def local_files(config: Config) -> dict[str, dict[str, str]]:
-    """Files of the user's that the first stages read: of the data set, and of the weights."""
+    """The user's files that the first stages read: of the data set, and of the weights."""
     source, weights = config["dataset"]["source"], config["backbone"]["weights"]
     splits = () if source in ("generated", "hub") else ("train", "test")
     return {
@@ -137,7 +137,7 @@ def embed(config: Config, part: str) -> Config:
 
 
 def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name: str) -> Config:
-    """One head of the comparison: its own settings, and those of the shared ones that it takes."""
+    """One head of the comparison: its own settings, and the shared ones that it takes."""
     chosen = heads[name]
     own = dict(chosen.settings)
     training = {**config["training"], **own.pop("training", {})}
@@ -157,7 +157,7 @@ def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name
 def head_evaluation(
     config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name: str
 ) -> Config:
-    """The evaluation of one head: what its row of the comparison says of it."""
+    """The evaluation of one head, and what describes it in the comparison."""
     chosen = heads[name]
     return {
         "head": name,
@@ -238,7 +238,7 @@ def child(config: Config, taxonomy: Taxonomy | None, parent: int) -> Config:
 
 
 def evaluation(config: Config) -> Config:
-    """The evaluation, and what the metrics say of where they come from."""
+    """The evaluation, and the origin of its data for the metrics."""
     return {
         "top_k": config["parent"]["top_k"],
         "child_input": config["child"]["input"],
@@ -251,7 +251,7 @@ def evaluation(config: Config) -> Config:
 
 
 def _note(dataset: Config) -> str:
-    """What a reader of metrics or figures must know of the data set."""
+    """The note on the data set in metrics and figures."""
     drawn = dataset["source"] == "generated"
     return "drawn by this pipeline; it is not CIFAR-100" if drawn else "images as given"
 

@@ -1,7 +1,7 @@
 """The heads that a configuration names: a setting that is a list becomes one head for each value.
 
 A head is a module of `treehead/heads`; the keyword arguments of its `fit` are its settings. It may
-have a function `check` of these, which says what is wrong with settings that are right one by one.
+have a function `check` of these, which says what is wrong with a combination of valid settings.
 """
 
 import itertools
@@ -18,7 +18,7 @@ _HEADS = Path(__file__).parents[1] / "heads"
 # The positional arguments of a head's three functions.
 _FUNCTIONS = {"fit": ["train"], "predict": ["head", "features"], "cost": ["head", "features"]}
 
-# What `fit` is given by its job and not by the configuration of the head.
+# Arguments of `fit` that its job gives, not the configuration of the head.
 _GIVEN = ("parent_of", "seed")
 
 # What an entry gives in the place of others: keys of the training, which the schema checks, and the
@@ -93,7 +93,7 @@ def expand(entries: dict[str, dict[str, Any] | None]) -> dict[str, Head]:
             kept = tuple(key for key in swept if key in settings)
             name = "-".join([entry, *(_text(settings[key]) for key in kept)])
             if name in heads:
-                raise InputError(f"Config: {where}: {name} stands there twice; remove one.")
+                raise InputError(f"Config: {where}: {name} appears twice; remove one.")
             heads[name] = Head(module, settings, kept)
     _check_teachers(heads)
     return heads
@@ -106,10 +106,10 @@ def _text(value: Any) -> str:
 def _settings(where: str, module: str) -> dict[str, Setting]:
     """The settings that an entry of a module may have."""
     if module not in modules():
-        told = f"there is no head {module}"
+        told = f"there is not a head {module}"
         if _file(module).is_file():
             told = (
-                f"treehead/heads/{module}.py is no head, which has fit(train, *, seed, ...), "
+                f"treehead/heads/{module}.py is not a head, which has fit(train, *, seed, ...), "
                 "predict(head, features) and cost(head, features)"
             )
         raise InputError(f"Config: {where}: {told}; use {choices(modules(), module)}.")
@@ -131,6 +131,6 @@ def _check_teachers(heads: dict[str, Head]) -> None:
     for name, head in heads.items():
         teacher = head.settings.get("teacher")
         if teacher is not None and teacher not in untaught:
-            told = "has a teacher itself" if teacher in heads else "is no head"
+            told = "has a teacher itself" if teacher in heads else "is not a head"
             use = f"use {choices(untaught, teacher)}" if untaught else "remove it"
             raise InputError(f"Config: heads.{name}: its teacher {teacher} {told}; {use}.")

@@ -193,7 +193,7 @@ def _children(path: str | Path, parent: str, children: object) -> list[_Label]:
     if any(type(place) is not int for place in places) or set(places) != set(range(len(places))):
         raise InputError(
             f"{path}: the child labels of parent {parent} are {places}; each of "
-            f"0..{len(places) - 1} must stand there once."
+            f"0..{len(places) - 1} must appear once."
         )
     return sorted(children, key=children.__getitem__)
 

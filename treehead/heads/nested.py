@@ -23,7 +23,7 @@ from treehead.heads.head import Head
 
 
 def check(*, screens: str, margins: str, **_: object) -> str | None:
-    """What is wrong with settings that are right one by one."""
+    """What is wrong with a combination of valid settings."""
     sizes = [int(kept) for kept in screens.split("-")]
     if sizes != sorted(set(sizes)):
         return f"screens {screens} must grow"

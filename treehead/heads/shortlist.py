@@ -13,7 +13,7 @@ from treehead.heads.head import Head
 
 
 def check(*, k: int | None = None, margin: float | None = None, **_: object) -> str | None:
-    """What is wrong with settings that are right one by one."""
+    """What is wrong with a combination of valid settings."""
     return "give either k or margin" if (k is None) == (margin is None) else None
 
 

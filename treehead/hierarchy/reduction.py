@@ -49,7 +49,7 @@ def load(path: str | Path) -> np.ndarray:
     except Exception as error:  # a damaged zip or pickle can fail in any way
         reason = str(error) or type(error).__name__
         raise InputError(
-            f"{path} is not a whole float32 tensor file ({reason}); delete it and run again."
+            f"{path} is not a complete float32 tensor file ({reason}); delete it and run again."
         ) from error
     if not isinstance(tensor, np.ndarray):
         raise InputError(f"{path} holds no float32 tensor; delete it and run again.")

@@ -1,4 +1,4 @@
-"""Classification models of torchvision by their names, with the classifier taken off."""
+"""Classification models of torchvision by their names, without their classifiers."""
 
 import copy
 import difflib
@@ -12,7 +12,7 @@ from treehead.artifacts import InputError
 
 _CLASSIFIERS = ("classifier", "fc", "head", "heads")
 
-# What some models must be told so that they are built for features alone.
+# Models that have auxiliary classifiers by default.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
