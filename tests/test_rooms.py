@@ -48,6 +48,16 @@ def test_a_room_says_what_it_is_for_and_nothing_else(package: Path):
     assert len(package.read_text().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "file", sorted(ROOT.glob("workflow/rules/*.smk")), ids=lambda file: file.stem
+)
+def test_a_rule_file_bears_the_name_of_a_room_and_says_what_comes_in_and_out(file: Path):
+    assert file.stem in {"common", "networks"}.union(*ROOMS)
+    first, second, *_ = file.read_text().splitlines()
+    assert first.startswith("# In: ")
+    assert second.startswith("# Out: ")
+
+
 def test_the_library_does_not_know_snakemake():
     graph = grimp.build_graph("treehead", include_external_packages=True, cache_dir=None)
     assert "torch" in graph.modules
