@@ -118,7 +118,7 @@ def test_each_variant_is_a_run_of_its_own(compared: Project):
 
 def test_the_table_is_printed_for_people(compared: Project):
     done = subprocess.run(
-        [sys.executable, "-m", "treehead", "results/networks.csv"],
+        [sys.executable, "-m", "treehead", "show", "results/networks.csv"],
         cwd=compared.folder,
         capture_output=True,
         text=True,
