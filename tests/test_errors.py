@@ -61,7 +61,7 @@ def test_a_target_that_snakemake_takes_for_a_configuration_is_told(pristine: Pro
     """Without `--`, what follows --configfile is a configuration file to Snakemake."""
     sentence = (
         r"Config: results/hierarchy100/metrics\.json is given as a configuration file, but .* is "
-        r"no key; if it is a target, name it before --configfile, or after --\."
+        r"not a key; if it is a target, name it before --configfile, or after --\."
     )
     refused(pristine, pristine.snakemake(METRICS, "--dry-run"), sentence)
 
