@@ -218,6 +218,15 @@ def test_no_label_hides_another_or_leaves_its_panel(figure: Figure):
             assert not any(box.overlaps(other) for other in boxes[:index])
 
 
+def test_no_label_hides_a_mark(figure: Figure):
+    for axis in figure.axes:
+        marks = [line.get_xydata() for line in axis.lines if line.get_marker() != "None"]
+        pixels = axis.transData.transform(np.concatenate(marks))
+        for text in labels(axis):
+            box = Text.get_window_extent(text)
+            assert not ((box.min < pixels) & (pixels < box.max)).all(1).any(), text.get_text()
+
+
 def test_a_label_is_at_its_mark_or_a_line_leads_there(figure: Figure):
     table, axis = heads().set_index(["head", "precision"]), figure.axes[1]
     full = table.loc["linear", "float32"]["accuracy_mean"]

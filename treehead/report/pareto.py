@@ -82,7 +82,7 @@ def _write(axis: Axes, labels: list[Label]) -> None:
         linewidth=0.6,
         max_distance=0.4,
         nbr_candidates=1000,
-        avoid_label_lines_overlap=True,
+        priority_strategy="largest",
         avoid_crossing_label_lines=True,
         bbox={"color": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
     )
