@@ -1,5 +1,6 @@
 """The project after a run in little, and copies of it in which a test may edit anything."""
 
+import fcntl
 import io
 import json
 import os
@@ -9,29 +10,48 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
+from treehead.data import dataset
+from treehead.data.demo100 import classes
+
 ROOT = Path(__file__).parents[1]
 METRICS = "results/hierarchy100/metrics.json"
 
+# Python imports tests/recorder/sitecustomize.py first in each job; it writes to this folder.
+RECORDER = ROOT / "tests/recorder"
+IMPORTS = ".snakemake/imports"
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
+# The modules that run the graph begin first, the longest before the others, so that two workers
+# end at about the same time.
+FIRST = (
+    "test_pipeline.py",
+    "test_networks.py",
+    "test_comparison_pipeline.py",
+    "test_invalidation.py",
+    "test_errors.py",
+    "test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = dict(zip(FIRST, range(-len(FIRST), 0), strict=True))
+    items.sort(key=lambda item: places.get(item.path.name, 0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
     """Threads only wait for one another on tensors as small as those of the tests."""
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Job(NamedTuple):
@@ -75,7 +95,7 @@ class Project(NamedTuple):
             return subprocess.run(
                 self.command(Path(outside) / "layer.json", *arguments),
                 cwd=self.folder,
-                env=kept | {"XDG_CACHE_HOME": outside} | environment,
+                env=kept | {"XDG_CACHE_HOME": outside, "PYTHONPATH": str(RECORDER)} | environment,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -85,7 +105,7 @@ class Project(NamedTuple):
         """Begin to make the target, and send a signal to all processes when the time has come."""
         with tempfile.TemporaryDirectory() as outside:
             process = subprocess.Popen(
-                self.command(Path(outside) / "layer.json", "--cores=2", "--", target),
+                self.command(Path(outside) / "layer.json", "--cores=1", "--", target),
                 cwd=self.folder,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
@@ -95,10 +115,10 @@ class Project(NamedTuple):
             os.killpg(process.pid, number)
             process.wait()
 
-    def run(self, *targets: str, **environment: str) -> None:
-        """Make the targets; they must succeed."""
+    def run(self, *targets: str, cores: int = 1, **environment: str) -> None:
+        """Make the targets, or without one the default target; they must succeed."""
         quiet = ["--quiet", "rules", "host"]
-        done = self.snakemake("--cores=2", *quiet, "--", *targets, **environment)
+        done = self.snakemake(f"--cores={cores}", *quiet, "--", *targets, **environment)
         assert done.returncode == 0, done.stderr
 
     def jobs(self, *targets: str, force: bool = False) -> list[Job]:
@@ -151,11 +171,31 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def pristine(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after a tiny run; only for reading."""
-    project = fresh.copy(tmp_path_factory.mktemp("pristine") / "project")
-    project.run(METRICS)
-    return project
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Project]:
+    """A project that a test run makes once: a second worker waits for the first, and reads it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def shared(name: str, start: Project, *targets: str) -> Project:
+        """A copy of `start` after a run for the targets."""
+        project = Project(root / name, start.settings)
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not project.folder.exists():
+                shutil.rmtree(root / f"{name}.part", ignore_errors=True)
+                part = start.copy(root / f"{name}.part")
+                part.run(*targets)
+                part.folder.rename(project.folder)
+        return project
+
+    return shared
+
+
+@pytest.fixture(scope="session")
+def pristine(fresh: Project, once: Callable[..., Project]) -> Project:
+    """The project after a tiny run of the default target; only for reading."""
+    return once("pristine", fresh)
 
 
 @pytest.fixture
@@ -165,25 +205,22 @@ def project(pristine: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def own_dataset(
-    fresh: Project, pristine: Project, tmp_path_factory: pytest.TempPathFactory
-) -> Project:
+def own_dataset(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A user's own data in the folder `mine`, in which nothing has run: few images of 6 classes.
 
     The taxonomy `mine/tree.json` has three parents of one, two and three children. The backbone
-    stays as it is initialised, and children read the features.
+    learns the classes alone, and children read the features.
     """
     project = fresh.copy(tmp_path_factory.mktemp("own") / "project")
     mine = project.folder / "mine"
     mine.mkdir()
-    for split in ("train", "test"):
-        table = pq.read_table(pristine.folder / f"resources/datasets/demo100/{split}.parquet")
-        table = table.filter(pc.less(table["fine_label"], 6))
-        no_parents = pa.array([0] * table.num_rows, pa.int64())
-        pq.write_table(
-            table.set_column(2, "coarse_label", no_parents),
-            mine / f"{split}-00000-of-00001.parquet",
-        )
+    for split, count in (("train", 8), ("test", 2)):
+        rows = [
+            (classes.png(classes.image(0, split, fine, index)), fine, 0)
+            for index in range(count)
+            for fine in range(6)
+        ]
+        dataset.write(mine / f"{split}-00000-of-00001.parquet", rows)
     tree = {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1, "3": 2}}
     (mine / "tree.json").write_text(json.dumps({"tree": tree}, indent=1))
     settings = {
@@ -193,7 +230,7 @@ def own_dataset(
         "dataset.train_per_class": None,
         "dataset.test_per_class": None,
         "taxonomy": "mine/tree.json",
-        "finetune.epochs": 0,
+        "finetune.objective": "flat",
         "parent.objective": "parent",
         "child.input": "features",
     }
@@ -201,11 +238,27 @@ def own_dataset(
 
 
 @pytest.fixture(scope="session")
-def own_run(own_dataset: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def own_run(own_dataset: Project, once: Callable[..., Project]) -> Project:
     """The user's own data set after a run; only for reading."""
-    project = own_dataset.copy(tmp_path_factory.mktemp("own_run") / "project")
-    project.run(METRICS)
-    return project
+    return once("own_run", own_dataset, METRICS)
+
+
+def invalid(jobs: list[Job], begin: Callable[[Job], bool]) -> dict[str, int]:
+    """How many jobs of each rule run again: those where it begins, and all that depend on them."""
+    found, files = set(), set()
+    while new := {job for job in jobs if begin(job) or files & {*job.input}} - found:
+        found |= new
+        files |= {file for job in new for file in job.output}
+    return dict(Counter(job.rule for job in found))
+
+
+def unlisted(project: Project) -> dict[str, set[str]]:
+    """Of each rule that ran, the files of the library that a job imported and had not as input."""
+    found = defaultdict(set)
+    for path in (project.folder / IMPORTS).iterdir():
+        job = json.loads(path.read_text())
+        found[job["rule"]] |= set(job["imported"]) - set(job["input"])
+    return dict(found)
 
 
 def write_cifar100(path: Path) -> None:

@@ -11,8 +11,6 @@ from treehead.training import augment
 
 KINDS = ["none", "cutmix", "mixup", "either"]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def pictures(n: int, height: int = 9, width: int = 9) -> Tensor:
     return torch.randn(n, 3, height, width, generator=Generator().manual_seed(n))

@@ -24,8 +24,6 @@ PHINET = DEFAULTS["phinet"]
 MEAN, STD = [0.50708, 0.48655, 0.44092], [0.26733, 0.25644, 0.27615]
 NORMALIZATION = {"mean": MEAN, "std": STD}
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())

@@ -60,8 +60,6 @@ HEADS: dict[str, tuple[str, dict[str, Any]]] = {
 # What a head gets at least of what the full head gets; low rank on parent logits is the hardest.
 SHARE = {"tree-logits": 0.6, "nonnegative-8": 0.6, "lowrank-relu": 0.5, "nonnegative": 0.5}
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def data(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Images of the same six classes, (n, DIM) and (n,)."""

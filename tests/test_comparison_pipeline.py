@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 import yaml
-from conftest import METRICS, ROOT, Project
+from conftest import METRICS, ROOT, Job, Project, invalid, unlisted
 from safetensors.numpy import load_file
 
 from treehead.data.taxonomy import read
@@ -17,7 +17,7 @@ from treehead.heads import fitting, packing
 
 PARETO = "results/pareto.csv"
 HEADS = {
-    *("linear", "linear-distilled", "mlp", "lowrank-2", "lowrank-3", "tree-1", "tree-2"),
+    *("linear", "linear-distilled", "mlp", "lowrank-2", "lowrank-3", "tree-1"),
     "nested-4-8-3-2",
 }
 
@@ -102,6 +102,12 @@ def test_with_nothing_edited_nothing_runs(compared: Project):
     assert compared.plan(PARETO, METRICS) == {}
 
 
+def test_what_a_job_has_imported_at_its_end_is_among_its_input(compared: Project):
+    found = unlisted(compared)
+    assert found.keys() >= {"fit_head", "pack_head", "evaluate_head", "compare_heads"}
+    assert {rule: files for rule, files in found.items() if files} == {}
+
+
 def test_one_setting_more_fits_one_head_more(compared: Project):
     more = compared.having({"heads.lowrank.rank": [2, 3, 4]})
     assert more.plan(PARETO) == {
@@ -123,21 +129,29 @@ def test_a_teacher_is_fitted_before_its_students(compared: Project):
     }
 
 
+@pytest.fixture(scope="module")
+def jobs(compared: Project) -> list[Job]:
+    """The jobs that make the table from nothing."""
+    return compared.jobs(PARETO, force=True)
+
+
 @pytest.mark.parametrize(
-    ("module", "fitted"), [("lowrank", 2), ("nested", 1), ("tree", 2), ("pruning", 1)]
+    ("module", "fitted"), [("lowrank", 2), ("nested", 1), ("tree", 1), ("pruning", 1)]
 )
-def test_an_edited_head_is_fitted_again_alone(mine: Project, module: str, fitted: int):
-    with (mine.folder / f"treehead/heads/{module}.py").open("a") as file:
-        file.write("# edited\n")
+def test_an_edited_head_is_fitted_again_alone(jobs: list[Job], module: str, fitted: int):
     again = {"pack_head": fitted, "evaluate_head": fitted, "compare_heads": 1}
-    assert mine.plan(PARETO) == {"fit_head": fitted, **again}
+    file = f"treehead/heads/{module}.py"
+    assert invalid(jobs, lambda job: file in job.input) == {"fit_head": fitted, **again}
 
 
-def test_an_edited_packing_fits_nothing(mine: Project):
-    with (mine.folder / "treehead/heads/packing.py").open("a") as file:
-        file.write("# edited\n")
+def test_an_edited_packing_fits_nothing(jobs: list[Job], mine: Project):
+    file = "treehead/heads/packing.py"
+    with (mine.folder / file).open("a") as opened:
+        opened.write("# edited\n")
     heads = len(HEADS)
-    assert mine.plan(PARETO) == {"pack_head": heads, "evaluate_head": heads, "compare_heads": 1}
+    again = {"pack_head": heads, "evaluate_head": heads, "compare_heads": 1}
+    assert invalid(jobs, lambda job: file in job.input) == again
+    assert mine.plan(PARETO) == again
 
 
 def test_deleting_a_heads_file_and_its_entry_deletes_the_head(mine: Project):
@@ -171,18 +185,18 @@ def test_the_head_of_the_manual_works_as_it_stands(mine: Project):
     assert len(code.splitlines()) < 40
 
 
-def test_a_hierarchy_of_learned_clusters_runs_through(mine: Project):
+def test_a_hierarchy_of_learned_clusters_runs_through(own_run: Project, tmp_path: Path):
     """From features to clusters to the tree, its figures, and the parent alone."""
-    project = mine.having({"taxonomy": "clusters-7", "finetune.epochs": 0})
-    assert project.plan(METRICS)["train_child"] == 7
+    project = own_run.copy(tmp_path / "project").having({"taxonomy": "clusters-4"})
+    assert project.plan(METRICS)["train_child"] == 4
     figures = ("results/figures/dendrogram.png", "results/figures/cluster_confusion.png")
     project.run(METRICS, "results/hierarchy10/metrics.json", *figures)
-    tree = read(project.folder / "results/taxonomy.json", 100)
-    assert sorted(map(len, tree.classes)) == [14] * 5 + [15] * 2
+    tree = read(project.folder / "results/taxonomy.json", 6)
+    assert sorted(map(len, tree.classes)) == [1, 1, 2, 2]
     found = json.loads((project.folder / METRICS).read_text())
-    assert len(found["per_parent"]) == 7
+    assert len(found["per_parent"]) == 4
     alone = json.loads((project.folder / "results/hierarchy10/metrics.json").read_text())
-    assert alone["parents"] == 7
-    assert 1 / 14 < alone["accuracy"] < 1
+    assert alone["parents"] == 4
+    assert 1 / 8 < alone["accuracy"] < 1
     assert all((project.folder / figure).stat().st_size > 10_000 for figure in figures)
     assert project.plan(METRICS, *figures) == {}

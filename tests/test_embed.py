@@ -23,8 +23,6 @@ ARCHITECTURES = {
     "resnet9": ({"width": 0.05}, 16),
 }
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def pictures(n: int) -> np.ndarray:
     """Random images (n, 3, 16, 16) uint8 of different brightness and contrast."""

@@ -15,8 +15,6 @@ from treehead.training.trainer import Trainer
 
 OBJECTIVES = ["flat", "bottleneck", "parent", "joint"]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def tuned(**changes: object) -> tuple[Backbone, nn.Module, list[finetune.Epoch]]:
     backbone = fresh()

@@ -26,8 +26,6 @@ SCHEDULE = {
 }
 PARENT_OF = np.array([0, 1, 0, 1, 2, 2])
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def blobs(classes: int, n: int, dim: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, dim) around a centre for each class, on scales from 0.01 to 100; labels (n,)."""

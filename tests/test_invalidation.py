@@ -7,17 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from conftest import METRICS, ROOT, Job, Project, nested
+from conftest import IMPORTS, METRICS, ROOT, Job, Project, invalid, nested, unlisted
 from snakemake.utils import update_config
+
+from treehead.config import settings, stages, sweeps
+from treehead.data import taxonomy
 
 RECORDED = {"record_config": 1}
 EVALUATED = {"evaluate_hierarchy": 1}
@@ -30,109 +33,189 @@ EXPORTED = {"export_backbone": 1, **EMBEDDED}
 FINETUNED = {"finetune_backbone": 1, **EXPORTED}
 DRAWN = {"make_demo_dataset": 1, "build_taxonomy": 1, **FINETUNED}
 
+# Which jobs a changed setting makes invalid. The record of the config is always among them.
+SETTINGS = [
+    ({"child.l2": 0.01}, CHILDREN),
+    ({"parent.top_k": [2]}, EVALUATED),
+    ({"training.epochs": 3}, {"fit_head": 1, **EVALUATED}),
+    ({"heads.linear.training": {"epochs": 3}}, {"fit_head": 1, **EVALUATED}),
+    ({"seeds": [0]}, {"fit_head": 1, **EVALUATED}),
+    ({"threads.heads": 2}, HEADS),
+    ({"embed.views": ["identity"]}, {**HEADS, "embed": 1}),
+    ({"embed.device": "cpu"}, EMBEDDED),
+    ({"backbone.resnet9.width": 0.125}, {"fetch_weights": 1, **FINETUNED}),
+    ({"seed": 1}, {"fetch_weights": 1, **FINETUNED}),
+    ({"backbone.phinet.alpha": 1}, EVALUATED),
+    ({"finetune.child_weight": 1}, FINETUNED),
+    ({"finetune.bottleneck": 20}, EVALUATED),
+]
+# Which jobs two settings make invalid that swap their values.
+SWAPS = [
+    ("parent.learning_rate", "parent.weight_decay", PARENT),
+    ("training.learning_rate", "training.weight_decay", {"fit_head": 1, **EVALUATED}),
+    ("dataset.mean", "dataset.std", FINETUNED),
+    ("dataset.train_per_class", "dataset.test_per_class", DRAWN),
+]
+# Which jobs an edited file makes invalid.
+FILES = [
+    ("treehead/evaluation/metrics.py", EVALUATED),
+    ("treehead/hierarchy/reduction.py", REDUCED),
+    ("treehead/hierarchy/children.py", CHILDREN),
+    ("treehead/data/embeddings.py", EMBEDDED),
+    ("treehead/training/augment.py", FINETUNED),
+    ("treehead/data/demo100/shapes.py", DRAWN),
+    ("treehead/report/figures.py", {}),
+    ("workflow/scripts/evaluate_hierarchy.py", EVALUATED),
+    ("workflow/scripts/train_child.py", CHILDREN),
+    ("workflow/scripts/build_taxonomy.py", {"build_taxonomy": 1, **EVALUATED}),
+    ("workflow/scripts/embed.py", EMBEDDED),
+]
+
+
+@pytest.fixture(scope="module")
+def every_job(pristine: Project, own_dataset: Project) -> list[Job]:
+    """The jobs of all rules of the workflow, whatever is up to date."""
+    rules = pristine.snakemake("--list-target-rules").stdout.splitlines()
+    named_rules = [line.split()[0] for line in rules]
+    fetched = own_dataset.jobs("resources/datasets/mine/train.parquet", force=True)
+    return pristine.jobs(*named_rules, force=True) + fetched
+
+
+@pytest.fixture(scope="module")
+def needed(every_job: list[Job]) -> list[Job]:
+    """The jobs that make the metrics from nothing."""
+    files, found = {METRICS}, []
+    while new := [job for job in every_job if files & {*job.output} and job not in found]:
+        found += new
+        files |= {file for job in new for file in job.input}
+    return found
+
+
+def effective(project: Project) -> dict[str, Any]:
+    """The configuration of a project: its layers, one over the other."""
+    merged = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    update_config(merged, yaml.safe_load((project.folder / "tests/tiny.yaml").read_text()))
+    update_config(merged, nested(project.settings))
+    return merged
+
+
+def expressions() -> dict[str, str]:
+    """What stands in the rule files as the one parameter of each rule."""
+    text = "\n".join(path.read_text() for path in sorted(ROOT.glob("workflow/rules/*.smk")))
+    _, *parts = re.split(r"^ *rule (\w+):\n", text, flags=re.MULTILINE)
+    found = {}
+    for rule, body in zip(parts[::2], parts[1::2], strict=True):
+        if given := re.search(r"^ +params:\n(.*?)^ +script:", body, re.MULTILINE | re.DOTALL):
+            (found[rule],) = re.findall(r"^ +\w+=(.*),\n\Z", given[1], re.DOTALL)
+    return found
+
+
+def parameters(project: Project) -> Callable[[Job], Any]:
+    """The parameter of a job, which its rule takes from the configuration of the project."""
+    config = effective(project)
+    settings.check(config, ROOT / "workflow/schemas/config.schema.yaml")
+    dataset = config["dataset"]
+    names = {
+        "config": config,
+        "configured": lambda wildcards: config,
+        "stages": stages,
+        "HEADS": sweeps.expand(config["heads"]),
+        "TAXONOMY": taxonomy.choose(config["taxonomy"], dataset["name"], dataset["classes"]),
+    }
+    written = expressions()
+
+    def parameter(job: Job) -> Any:
+        value = eval(written.get(job.rule, "None"), names)
+        wildcards = dict(pair.split("=") for pair in job.wildcards.split(", ") if pair)
+        return value(SimpleNamespace(**wildcards)) if callable(value) else value
+
+    return parameter
+
+
+def invalid_with(project: Project, changed: dict[str, Any], jobs: list[Job]) -> dict[str, int]:
+    """Which of the jobs run again with other settings."""
+    before, after = parameters(project), parameters(project.having(changed))
+    return invalid(jobs, lambda job: before(job) != after(job))
+
+
+def swapped(project: Project, *keys: str) -> dict[str, Any]:
+    """Two settings, each with the value of the other."""
+    values: Any = [effective(project)] * 2
+    for place, key in enumerate(keys):
+        for part in key.split("."):
+            values[place] = values[place][part]
+    assert values[0] != values[1]
+    return dict(zip(keys, reversed(values), strict=True))
+
 
 def test_with_nothing_edited_nothing_runs(pristine: Project):
-    assert pristine.plan() == {}
+    assert pristine.plan("all") == {}
 
 
-@pytest.mark.parametrize("touched", ["workflow", "treehead", "resources", "results"])
-def test_files_that_are_only_touched_run_nothing(project: Project, touched: str):
+def test_files_that_are_only_touched_run_nothing(project: Project):
     """New dates, old content: scripts, modules, images, embeddings, tensors."""
-    place = project.folder / touched
-    for path in (place, *place.rglob("*")):
-        os.utime(path)
-    assert project.plan() == {}
+    for place in ("workflow", "treehead", "resources", "results"):
+        for path in (project.folder / place, *(project.folder / place).rglob("*")):
+            os.utime(path)
+    assert project.plan("all") == {}
+
+
+def test_each_rule_has_its_settings_as_one_mapping(pristine: Project, needed: list[Job]):
+    """Snakemake compares params as a set of values, so two bare numbers that swap go unseen."""
+    parameter = parameters(pristine)
+    given = [parameter(job) for job in needed if job.rule in expressions()]
+    assert len(given) > 30
+    assert all(isinstance(value, dict) for value in given)
 
 
 @pytest.mark.parametrize(
-    ("settings", "invalid"),
-    [
-        ({"child.l2": 0.01}, CHILDREN),
-        ({"parent.top_k": [2]}, EVALUATED),
-        ({"training.epochs": 3}, {"fit_head": 1, **EVALUATED}),
-        ({"heads.linear.training": {"epochs": 3}}, {"fit_head": 1, **EVALUATED}),
-        ({"seeds": [0]}, {"fit_head": 1, **EVALUATED}),
-        ({"threads.heads": 2}, HEADS),
-        ({"embed.views": ["identity"]}, {**HEADS, "embed": 1}),
-        ({"embed.device": "cpu"}, EMBEDDED),
-        ({"backbone.resnet9.width": 0.125}, {"fetch_weights": 1, **FINETUNED}),
-        ({"seed": 1}, {"fetch_weights": 1, **FINETUNED}),
-        ({"backbone.phinet.alpha": 1}, EVALUATED),
-        ({"finetune.child_weight": 1}, FINETUNED),
-        ({"finetune.bottleneck": 20}, EVALUATED),
-    ],
-    ids=lambda value: next(iter(value)),
+    ("changed", "again"), SETTINGS, ids=[next(iter(changed)) for changed, _ in SETTINGS]
 )
 def test_a_setting_invalidates_its_stage_and_what_depends_on_it(
-    pristine: Project, settings: dict[str, Any], invalid: dict[str, int]
+    pristine: Project, needed: list[Job], changed: dict[str, Any], again: dict[str, int]
 ):
     """The record of the config is always among them, and the metrics hold its hash."""
-    assert pristine.having(settings).plan() == {**RECORDED, **invalid}
+    assert invalid_with(pristine, changed, needed) == {**RECORDED, **again}
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "invalid"),
-    [
-        ("parent.learning_rate", "parent.weight_decay", PARENT),
-        (
-            "training.learning_rate",
-            "training.weight_decay",
-            {"fit_head": 1, **EVALUATED},
-        ),
-        ("dataset.mean", "dataset.std", FINETUNED),
-        ("dataset.train_per_class", "dataset.test_per_class", DRAWN),
-    ],
-)
+@pytest.mark.parametrize(("one", "other", "again"), SWAPS)
 def test_two_settings_that_swap_their_values_are_seen(
-    pristine: Project, one: str, other: str, invalid: dict[str, int]
+    pristine: Project, needed: list[Job], one: str, other: str, again: dict[str, int]
 ):
-    """Snakemake compares params as a set of values, so two bare numbers would go unseen."""
-    config: Any = recorded(pristine)
-    values = {}
-    for key in (one, other):
-        values[key] = config
-        for part in key.split("."):
-            values[key] = values[key][part]
-    assert values[one] != values[other]
-    swapped = {one: values[other], other: values[one]}
-    assert pristine.having(swapped).plan() == {**RECORDED, **invalid}
+    changed = swapped(pristine, one, other)
+    assert invalid_with(pristine, changed, needed) == {**RECORDED, **again}
+
+
+@pytest.mark.parametrize(("file", "again"), FILES)
+def test_an_edited_file_invalidates_the_rules_that_reach_it(
+    needed: list[Job], file: str, again: dict[str, int]
+):
+    assert (ROOT / file).exists()
+    assert invalid(needed, lambda job: file in job.input) == again
 
 
 @pytest.mark.parametrize(
-    ("module", "invalid"),
-    [
-        ("evaluation/metrics", EVALUATED),
-        ("hierarchy/reduction", REDUCED),
-        ("hierarchy/children", CHILDREN),
-        ("data/embeddings", EMBEDDED),
-        ("training/augment", FINETUNED),
-        ("data/demo100/shapes", DRAWN),
-        ("report/figures", {}),
-    ],
+    "key", ["child.l2", "training.epochs", "embed.views", "seed", "finetune.bottleneck"]
 )
-def test_an_edited_module_invalidates_the_rules_that_reach_it(
-    project: Project, module: str, invalid: dict[str, int]
-):
-    with (project.folder / f"treehead/{module}.py").open("a") as file:
-        file.write("# edited\n")
-    assert project.plan() == invalid
+def test_snakemake_plans_the_same_for_a_setting(pristine: Project, needed: list[Job], key: str):
+    (changed,) = [changed for changed, _ in SETTINGS if key in changed]
+    assert pristine.having(changed).plan() == invalid_with(pristine, changed, needed)
+
+
+def test_snakemake_plans_the_same_for_settings_that_swap(pristine: Project, needed: list[Job]):
+    changed = swapped(pristine, "parent.learning_rate", "parent.weight_decay")
+    assert pristine.having(changed).plan() == invalid_with(pristine, changed, needed)
 
 
 @pytest.mark.parametrize(
-    ("script", "invalid"),
-    [
-        ("evaluate_hierarchy", EVALUATED),
-        ("train_child", CHILDREN),
-        ("build_taxonomy", {"build_taxonomy": 1, **EVALUATED}),
-        ("embed", EMBEDDED),
-    ],
+    "file", ["treehead/hierarchy/children.py", "workflow/scripts/build_taxonomy.py"]
 )
-def test_an_edited_script_invalidates_its_rule(
-    project: Project, script: str, invalid: dict[str, int]
+def test_snakemake_plans_the_same_for_an_edited_file(
+    project: Project, needed: list[Job], file: str
 ):
-    with (project.folder / f"workflow/scripts/{script}.py").open("a") as file:
-        file.write("# edited\n")
-    assert project.plan() == invalid
+    with (project.folder / file).open("a") as opened:
+        opened.write("# edited\n")
+    assert project.plan() == invalid(needed, lambda job: file in job.input)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +236,11 @@ def test_a_lost_file_is_made_again_alone(project: Project, lost: str, invalid: s
 
 def test_a_plain_call_restores_a_lost_tensor(project: Project):
     """The tensors are the product, so the default target, `all`, asks for each of them."""
-    before = named(project.jobs("all"))
     (project.folder / "results/hierarchy100/reduced/7_weight.pt").unlink()
-    assert named(project.jobs("all")) - before == {"reduce_child parent=7", "evaluate_hierarchy"}
+    assert named(project.jobs("all")) == {
+        *("reduce_child parent=7", "evaluate_hierarchy"),
+        *("draw_confusion", "tabulate_parents", "all"),
+    }
 
 
 def test_another_results_tree_needs_all_but_the_dataset_and_the_weights(pristine: Project):
@@ -169,10 +254,13 @@ def test_another_results_tree_needs_all_but_the_dataset_and_the_weights(pristine
 
 
 def test_another_results_tree_leaves_the_first_as_it_was(own_run: Project, tmp_path: Path):
-    """Run with another seed, so that the two trees share nothing that was computed."""
+    """Run with another seed, so that the two trees share nothing that was computed.
+
+    Without an epoch of training, which keeps the weights that the seed has drawn.
+    """
     project = own_run.copy(tmp_path / "project")
     before = hashes(project.folder / "results")
-    other = project.having({"results": "other", "seed": 1})
+    other = project.having({"results": "other", "seed": 1, "finetune.epochs": 0})
     results = ("heads/linear/head", "hierarchy100/parent", "hierarchy100/children/2")
     targets = [f"other/{name}.safetensors" for name in results]
     other.run(*targets)
@@ -188,32 +276,22 @@ def test_another_results_tree_leaves_the_first_as_it_was(own_run: Project, tmp_p
         "hierarchy100/children/2.safetensors",
     ):
         assert after[fitted] != before[fitted], f"the seed does not decide {fitted}"
+    assert after["backbone/weights.safetensors"] in hashes(project.folder / "resources").values()
 
 
-@pytest.fixture(scope="module")
-def own_taxonomy(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """After a tiny run with demo100's taxonomy as a file of the user's; only for reading."""
-    project = pristine.copy(tmp_path_factory.mktemp("own_taxonomy") / "project")
-    built_in = project.folder / "resources/taxonomies/demo100.json"
-    shutil.copy(built_in, project.folder / "tree.json")
-    project = project.having({"taxonomy": "tree.json"})
-    assert project.plan() == {**RECORDED, "build_taxonomy": 1, **EVALUATED}
-    project.run(METRICS)
-    assert project.plan() == {}
-    return project
-
-
-def test_editing_the_children_of_parent_7_retrains_child_7_alone(
-    own_taxonomy: Project, tmp_path: Path
+def test_editing_the_children_of_a_parent_retrains_its_child_alone(
+    own_run: Project, tmp_path: Path
 ):
-    project = own_taxonomy.copy(tmp_path / "project")
+    """The first two children of parent 2 change places."""
+    project = own_run.copy(tmp_path / "project")
     before = hashes(project.folder / "results")
-    with edited(project.folder / "tree.json") as content:
-        content["tree"]["7"] |= {"17": 1, "35": 0}
+    with edited(project.folder / "mine/tree.json") as content:
+        assert content["tree"]["2"] == {"2": 0, "1": 1, "3": 2}
+        content["tree"]["2"] |= {"1": 0, "2": 1}
     assert named(project.jobs()) == {
         "build_taxonomy",
-        "train_child parent=7",
-        "reduce_child parent=7",
+        "train_child parent=2",
+        "reduce_child parent=2",
         "evaluate_hierarchy",
     }
     project.run(METRICS)
@@ -222,21 +300,31 @@ def test_editing_the_children_of_parent_7_retrains_child_7_alone(
     changed = {path for path in before if before[path] != after[path]}
     assert {path for path in changed if "logs" not in path} == {
         "taxonomy.json",
-        "hierarchy100/children/7.safetensors",
-        "hierarchy100/reduced/7_weight.pt",
-        "hierarchy100/reduced/7_bias.pt",
+        "hierarchy100/children/2.safetensors",
+        "hierarchy100/reduced/2_weight.pt",
+        "hierarchy100/reduced/2_bias.pt",
     }
 
 
-def test_a_class_that_moves_retrains_a_backbone_that_learns_from_parents(
-    own_taxonomy: Project, tmp_path: Path
-):
+@pytest.fixture
+def own_taxonomy(project: Project) -> Project:
+    """The project after a tiny run, with its taxonomy as a file of the user's."""
+    shutil.copy(project.folder / "resources/taxonomies/demo100.json", project.folder / "tree.json")
+    return project.having({"taxonomy": "tree.json"})
+
+
+def test_a_class_that_moves_retrains_a_backbone_that_learns_from_parents(own_taxonomy: Project):
     """Here the fine-tuning objective is joint, so nothing below it is valid."""
-    project = own_taxonomy.copy(tmp_path / "project")
-    with edited(project.folder / "tree.json") as content:
+    with edited(own_taxonomy.folder / "tree.json") as content:
         content["tree"]["8"]["85"] = len(content["tree"]["8"])
         del content["tree"]["7"]["85"]
-    assert project.plan() == {"build_taxonomy": 1, **FINETUNED}
+    assert own_taxonomy.plan() == {**RECORDED, "build_taxonomy": 1, **FINETUNED}
+
+
+def test_a_parents_new_name_retrains_nothing(own_taxonomy: Project):
+    with edited(own_taxonomy.folder / "tree.json") as content:
+        content["parent_names"][1] = "darts"
+    assert own_taxonomy.plan() == {**RECORDED, "build_taxonomy": 1, **EVALUATED}
 
 
 def test_a_class_that_moves_retrains_two_children_of_a_frozen_backbone(
@@ -258,28 +346,10 @@ def test_a_class_that_moves_retrains_two_children_of_a_frozen_backbone(
     }
 
 
-def test_a_parents_new_name_retrains_nothing(own_taxonomy: Project, tmp_path: Path):
-    project = own_taxonomy.copy(tmp_path / "project")
-    with edited(project.folder / "tree.json") as content:
-        content["parent_names"][1] = "darts"
-    assert project.plan() == {"build_taxonomy": 1, **EVALUATED}
-
-
 def test_the_run_records_the_config_that_it_used(pristine: Project, own_run: Project):
     for project in (pristine, own_run):
-        merged = yaml.safe_load((project.folder / "config/config.yaml").read_text())
-        update_config(merged, yaml.safe_load((project.folder / "tests/tiny.yaml").read_text()))
-        update_config(merged, nested(project.settings))
-        assert recorded(project) == merged
-
-
-@pytest.fixture(scope="module")
-def every_job(pristine: Project, own_dataset: Project) -> list[Job]:
-    """The jobs of all rules of the workflow, whatever is up to date."""
-    rules = pristine.snakemake("--list-target-rules").stdout.splitlines()
-    named_rules = [line.split()[0] for line in rules]
-    fetched = own_dataset.jobs("resources/datasets/mine/train.parquet", force=True)
-    return pristine.jobs(*named_rules, force=True) + fetched
+        text = (project.folder / "results/config.yaml").read_text()
+        assert yaml.safe_load(text) == effective(project)
 
 
 def is_of_test(file: str) -> bool:
@@ -308,45 +378,71 @@ def test_nothing_is_fitted_to_what_comes_from_test_images(every_job: list[Job]):
     assert all(map(is_of_test, tensors)), tensors
 
 
-def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(every_job: list[Job]):
+IS_MODULE = re.compile(r"treehead/.*\.py$")
+
+# What loads modules by their names, which no import statement shows.
+HEADS_BY_NAME = "treehead/heads/fitting.py"
+NETWORKS_BY_NAME = "treehead/backbones/backbone.py"
+
+
+def test_modules_are_loaded_by_name_in_two_places():
+    """So the next test knows of all."""
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("treehead/**/*.py")}
+    by_name = re.compile(r"import_module\(|__import__\(|run_path\(|run_module\(|spec_from")
+    found = {file for file in files if by_name.search((ROOT / file).read_text())}
+    assert found == {HEADS_BY_NAME, NETWORKS_BY_NAME}
+
+
+def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
+    pristine: Project, every_job: list[Job]
+):
     """Compared with what Python loads for each script, once that is all that it may ever import.
 
-    A head's jobs list its own module beside them, which the script loads by its name, and jobs that
-    build the network list its architecture.
+    Beside them stand the modules that it loads by name: of the architecture, where a script reaches
+    what builds one, of the head that a job fits or evaluates, and of a teacher.
     """
+    scripts = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("workflow/scripts/*.py")}
+    heads = sweeps.expand(effective(pristine)["heads"])
+    modules = {name: f"treehead/heads/{name}.py" for name in sweeps.modules()}
     network = "treehead/backbones/networks/resnet9.py"
-    listed, scripts = defaultdict(set), set()
-    for job in every_job:
-        own = [file for file in job.input if file.startswith("workflow/scripts/")]
-        scripts |= set(own)
-        for script in own:
-            listed[script] |= {file for file in job.input if re.match(r"treehead/.+\.py$", file)}
-    expected = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("workflow/scripts/*.py")}
-    assert scripts == expected
-    heads = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("treehead/heads/*.py")]
-    command = [sys.executable, "-c", LOADED, *sorted(scripts), *heads]
+    command = [sys.executable, "-c", LOADED, network, *sorted(scripts), *modules.values()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = {path: with_code(modules) for path, modules in json.loads(done.stdout).items()}
-    for script in scripts:
-        found = with_code(listed[script])
-        assert loaded[script] <= found, script
-        if not script.endswith(("fit_head.py", "evaluate_head.py")):
-            assert found - {network} == loaded[script], script
-    building = {Path(script).stem for script in scripts if network in listed[script]}
-    assert building == {
-        "count_backbone",
-        "embed",
-        "export_backbone",
-        "fetch_weights",
-        "finetune_backbone",
-    }
+    loaded = {path: with_code({path, *files}) for path, files in json.loads(done.stdout).items()}
+    by_name, seen = set(), set()
     for job in every_job:
-        if job.rule in ("fit_head", "evaluate_head"):
-            own = {file for file in job.input if file.startswith("treehead/heads/")}
-            modules = set().union(*({path} | loaded[path] for path in own & set(heads)))
-            assert with_code({f for f in job.input if f.startswith("treehead/")}) <= (
-                loaded[f"workflow/scripts/{job.rule}.py"] | modules
-            )
+        (script,) = scripts & {*job.input} or {None}
+        if script is None:
+            continue
+        seen.add(script)
+        chosen = []
+        if job.rule in ("fit_head", "fit_variant_head", "evaluate_head"):
+            head = heads[re.search(r"head=([\w.-]+)", job.wildcards)[1]]
+            chosen.append(modules[head.module])
+            if "teacher" in head.settings and script.endswith("fit_head.py"):
+                chosen.append(modules[heads[head.settings["teacher"]].module])
+        if NETWORKS_BY_NAME in loaded[script]:
+            chosen.append(network)
+        by_name |= set(chosen)
+        expected = loaded[script].union(*(loaded[module] for module in chosen)) - {script}
+        assert with_code({file for file in job.input if IS_MODULE.match(file)}) == expected, job
+    assert seen == scripts
+    assert by_name == {network, *(modules[head.module] for head in heads.values())}
+
+
+def test_what_a_job_has_imported_at_its_end_is_among_its_input(pristine: Project, own_run: Project):
+    assert len(unlisted(pristine)) >= 20, "rules that ran"
+    assert "fetch_dataset" in unlisted(own_run)
+    for project in (pristine, own_run):
+        assert {rule: files for rule, files in unlisted(project).items() if files} == {}
+
+
+def test_an_import_that_its_rule_does_not_list_is_found(project: Project):
+    """A script that loads a module by its name, where the rule can't know of it."""
+    shutil.rmtree(project.folder / IMPORTS)
+    with (project.folder / "workflow/scripts/tabulate_parents.py").open("a") as script:
+        script.write("import importlib\n\nimportlib.import_module('treehead.heads.mlp')\n")
+    project.run("results/figures/parents.html")
+    assert "treehead/heads/mlp.py" in unlisted(project)["tabulate_parents"]
 
 
 # Runs the import statements of each script in a Python without any module of ours, then those that
@@ -402,10 +498,6 @@ def edited(path: Path) -> Iterator[Any]:
 def named(jobs: list[Job]) -> set[str]:
     """Jobs by rule and wildcards, such as "train_child parent=7"."""
     return {f"{job.rule} {job.wildcards}".strip() for job in jobs}
-
-
-def recorded(project: Project) -> dict[str, Any]:
-    return yaml.safe_load((project.folder / "results/config.yaml").read_text())
 
 
 def hashes(folder: Path) -> dict[str, str]:

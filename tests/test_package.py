@@ -134,8 +134,8 @@ def test_a_run_tells_each_stage_once(logger, capsys: pytest.CaptureFixture):
         logger(None, event="progress", done=1, total=22)
     logger(None, event="job_info", rule_name="all", input=["results/metrics.json"])
     first, second = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"\[1 of 22\] Draw demo100.*", first)
-    assert re.fullmatch(r"\[2 of 22\] Train the child head of one parent, 20 jobs", second)
+    assert re.fullmatch(r"\[1 of 22\] Draw the images of demo100", first)
+    assert re.fullmatch(r"\[2 of 22\] Train the head of a parent's children, 20 jobs", second)
 
 
 def test_a_failure_is_told_once_and_names_its_log(logger, capsys: pytest.CaptureFixture):

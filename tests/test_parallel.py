@@ -14,8 +14,6 @@ from training import Training, digest
 from treehead.artifacts import InputError
 from treehead.training.checkpoint import Checkpoint
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 # Every epoch is one step, so that the history has the loss of each step. Rounding alone grows with
 # the learning rate: at three times this one it makes losses differ by 4e-4.
 STEPS = {"epochs": 20, "steps_per_epoch": 1, "batch_size": 48, "learning_rate": 0.001}
@@ -51,23 +49,28 @@ def test_two_processes_have_the_loss_curve_of_one(settings: dict):
         )
 
 
-def test_two_runs_of_two_processes_give_the_same_bytes():
-    runs = [Training({"epochs": 2, "processes": 2}, images=40).run() for _ in range(2)]
-    assert digest(runs[0].model()) == digest(runs[1].model())
+# Nineteen images in batches of seven: parts of three and four, and a last one of five.
+UNEVEN = {"epochs": 8, "batch_size": 7}
 
 
-def test_a_batch_that_does_not_divide_is_trained_whole():
-    """Nineteen images in batches of seven: parts of three and four, and a last one of five."""
-    settings = {"epochs": 2, "batch_size": 7}
-    alone = Training(settings, images=19).run()
-    both = Training({**settings, "processes": 2}, images=19).run()
-    assert [row.loss for row in both.history] == pytest.approx(
+@pytest.fixture(scope="module")
+def whole() -> Training:
+    """A training of two processes that nothing disturbed."""
+    return Training({**UNEVEN, "processes": 2}, images=19).run()
+
+
+def test_a_batch_that_does_not_divide_is_trained_whole(whole: Training):
+    alone = Training(UNEVEN, images=19).run()
+    assert [row.loss for row in whole.history] == pytest.approx(
         [row.loss for row in alone.history], abs=1e-4
     )
 
 
-def test_a_signal_reaches_all_processes_and_the_rest_is_the_same(tmp_path: Path):
-    settings, state = {"epochs": 30, "processes": 2}, tmp_path / "state.pt"
+def test_a_signal_reaches_all_processes_and_the_rest_has_the_same_bytes(
+    whole: Training, tmp_path: Path
+):
+    """So two runs of two processes have the same bytes, whether one of them is stopped or not."""
+    settings, state = {**UNEVEN, "processes": 2}, tmp_path / "state.pt"
 
     def stop_when_it_trains() -> None:
         while not state.exists():
@@ -76,11 +79,11 @@ def test_a_signal_reaches_all_processes_and_the_rest_is_the_same(tmp_path: Path)
 
     Thread(target=stop_when_it_trains, daemon=True).start()
     with pytest.raises(SystemExit) as stopped:
-        Training(settings, images=40).run(Checkpoint(state, 0))
+        Training(settings, images=19).run(Checkpoint(state, 0))
     assert stopped.value.code == 128 + signal.SIGTERM
-    assert Checkpoint(state, 0).load()["epoch"] < 30
-    resumed = Training(settings, images=40).run(Checkpoint(state, 1e9))
-    assert digest(resumed.model()) == digest(Training(settings, images=40).run().model())
+    assert Checkpoint(state, 0).load()["epoch"] < 8
+    resumed = Training(settings, images=19).run(Checkpoint(state, 1e9))
+    assert digest(resumed.model()) == digest(whole.model())
 
 
 def test_weights_that_are_no_numbers_end_all_processes(tmp_path: Path):

@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 from hashlib import sha256
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from conftest import METRICS, Project, write_cifar100
+from conftest import METRICS, ROOT, Project, write_cifar100
 from hub_server import COMMIT, Hub, serving
+from PIL import Image
 from safetensors.numpy import load_file
 
 TREE = "results/hierarchy100"
@@ -153,13 +157,76 @@ def test_the_graph_shows_twenty_children_and_twenty_reductions(pristine: Project
     assert dot.count('label = "reduce_child') == 20
 
 
+FIGURES = {
+    *("contact_sheet.png", "history.png", "confusion.png"),
+    *("dendrogram.png", "cluster_confusion.png", "parents.html"),
+}
+
+
+def test_the_default_target_draws_each_figure(pristine: Project):
+    folder = pristine.folder / "results/figures"
+    assert {path.name for path in folder.iterdir()} == FIGURES
+    for path in folder.glob("*.png"):
+        with Image.open(path) as picture:
+            picture.load()
+            assert picture.format == "PNG"
+            assert min(picture.size) > 300
+            colours = picture.convert("RGB").getcolors(maxcolors=2**24)
+        assert len(colours) > 20, f"{path.name} is a picture of something"
+
+
+class Cells(HTMLParser):
+    """The cells of all tables of a page, row by row; each tag that opens must close."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag not in ("meta", "!doctype", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1].append(data.strip())
+
+
+def test_the_page_has_a_row_for_each_parent(pristine: Project, metrics: dict[str, Any]):
+    rows = Cells((pristine.folder / "results/figures/parents.html").read_text()).rows
+    assert len(rows) > 20
+    for row in metrics["per_parent"]:
+        assert [row["name"], str(row["count"])] in [[cells[0], cells[-1]] for cells in rows]
+
+
+def test_make_run_prints_the_table_of_the_run(pristine: Project, metrics: dict[str, Any]):
+    """The last command of `make run`, on what the default target has made."""
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = re.search(r"^run:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+    program, *arguments = recipe.splitlines()[-1].strip().split()
+    command = [program.replace("$(BIN)", str(Path(sys.executable).parent)), *arguments]
+    done = subprocess.run(command, cwd=pristine.folder, capture_output=True, text=True, check=True)
+    assert METRICS in arguments
+    assert "200 test images" in done.stdout
+    assert f"{100 * metrics['accuracy']:.2f} %" in done.stdout
+    assert f"{metrics['macs']:,.0f}" in done.stdout
+
+
 def test_two_runs_from_nothing_have_the_same_bytes(fresh: Project, pristine: Project, tmp_path):
-    """All but logs, benchmarks and the speed in the history of fine-tuning."""
+    """All but logs, benchmarks and the speed in the history of fine-tuning, with other cores."""
     again = fresh.copy(tmp_path / "project")
-    again.run(METRICS)
+    again.run(cores=2)
     one, other = contents(pristine.folder), contents(again.folder)
     assert len([path for path in one if path.endswith((".safetensors", ".pt"))]) >= 40 + 20 + 7
-    assert METRICS in one
+    assert {METRICS, *(f"results/figures/{name}" for name in FIGURES)} <= one.keys()
     assert {path for path in one if one[path] != other.get(path)} == set()
     assert one.keys() == other.keys()
 

@@ -19,8 +19,6 @@ PARENT_OF = [0, 1, 0, 2, 1]
 TREE = Taxonomy(((0, 2), (1, 4), (3,)), ("a", "b", "c"), ("v", "w", "x", "y", "z"))
 NAMES = {"parent": "parent_accuracy", "fine": "accuracy"}
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def part(n: int, seed: int) -> Embeddings:
     """Two views of random features (2, n, 6), and labels."""

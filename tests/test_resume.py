@@ -22,8 +22,6 @@ from treehead.training.checkpoint import Checkpoint
 from treehead.training.objectives import Objective
 from treehead.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 # All that keeps something from step to step.
 SGD = {
     "epochs": 3,
@@ -218,10 +216,10 @@ WEIGHTS = "results/backbone/weights.safetensors"
 
 
 @pytest.fixture(scope="module")
-def whole(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A training of some epochs that nothing disturbed."""
-    project = pristine.copy(tmp_path_factory.mktemp("whole") / "project")
-    project = project.having({"finetune.epochs": 6})
+def whole(own_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A training of many short epochs that nothing disturbed."""
+    project = own_run.copy(tmp_path_factory.mktemp("whole") / "project")
+    project = project.having({"finetune.epochs": 60})
     project.run(WEIGHTS)
     return project
 
@@ -234,16 +232,16 @@ def saved(project: Project) -> list[Path]:
     ("number", "seconds"), [(signal.SIGKILL, 0), (signal.SIGINT, 1e6), (signal.SIGTERM, 1e6)]
 )
 def test_a_stopped_pipeline_goes_on_to_the_same_bytes(
-    whole: Project, pristine: Project, tmp_path: Path, number: int, seconds: float
+    whole: Project, own_run: Project, tmp_path: Path, number: int, seconds: float
 ):
     """A kill needs the user's way back: unlock, and the same command."""
-    project = pristine.copy(tmp_path / "project")
+    project = own_run.copy(tmp_path / "project")
     project = project.having({**whole.settings, "finetune.save_seconds": seconds})
     log = project.folder / "results/logs/finetune_backbone.log"
     log.unlink()
 
     def training() -> bool:
-        return log.exists() and "epoch   2/6" in log.read_text()
+        return log.exists() and "epoch   2/60" in log.read_text()
 
     project.stopped(number, training, WEIGHTS)
     assert len(saved(project)) == 1
@@ -255,5 +253,5 @@ def test_a_stopped_pipeline_goes_on_to_the_same_bytes(
     assert saved(project) == []
 
 
-def test_how_often_a_state_is_saved_makes_nothing_invalid(pristine: Project):
-    assert "finetune_backbone" not in pristine.having({"finetune.save_seconds": 5}).plan(WEIGHTS)
+def test_how_often_a_state_is_saved_makes_nothing_invalid(own_run: Project):
+    assert "finetune_backbone" not in own_run.having({"finetune.save_seconds": 5}).plan(WEIGHTS)

@@ -18,8 +18,6 @@ DATASET = {"source": "mine", "classes": 2, "image_size": 8}
 DATASET |= {"train_per_class": None, "test_per_class": None}
 WEIGHTS = {"architecture": "resnet9", "settings": {"width": 0.02}, "size": 32}
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def given(tmp_path: Path) -> dict[str, str]:

@@ -30,8 +30,6 @@ PHINET = {
     "downsampling_layers": [4, 5, 7],
 }
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def trained(network: nn.Module) -> nn.Module:
     """The network with BatchNorm statistics and weights that are nobody's initial ones."""
