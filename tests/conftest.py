@@ -209,7 +209,8 @@ def own_dataset(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     """A user's own data in the folder `mine`, in which nothing has run: few images of 6 classes.
 
     The taxonomy `mine/tree.json` has three parents of one, two and three children. The backbone
-    learns the classes alone, and children read the features.
+    learns the classes alone, and children read the features. One thread computes: on so few
+    images, and beside another run, two only wait for each other.
     """
     project = fresh.copy(tmp_path_factory.mktemp("own") / "project")
     mine = project.folder / "mine"
@@ -230,6 +231,7 @@ def own_dataset(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
         "dataset.train_per_class": None,
         "dataset.test_per_class": None,
         "taxonomy": "mine/tree.json",
+        "threads.backbone": 1,
         "finetune.objective": "flat",
         "parent.objective": "parent",
         "child.input": "features",

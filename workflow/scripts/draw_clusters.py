@@ -4,7 +4,7 @@ import pandas
 
 from treehead import console
 from treehead.data import clusters, embeddings, taxonomy
-from treehead.heads import fitting
+from treehead.heads import fitting, linear
 from treehead.report import figures
 
 settings = snakemake.params.clusters
@@ -12,7 +12,7 @@ with console.job(snakemake.log[0]):
     tree = taxonomy.read(snakemake.input.taxonomy)
     features, fine = embeddings.read(snakemake.input.embeddings).flat()
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
-    logits = fitting.predict("linear", head, features)
+    logits = linear.predict(*fitting.as_fitted(head, features))
     alike = clusters.similarity(clusters.confusion(logits, fine))
     drawn = figures.dendrogram(alike, tree, settings["title"])
     figures.save(drawn, snakemake.output.dendrogram)

@@ -2,13 +2,13 @@
 
 from treehead import console
 from treehead.data import clusters, embeddings, taxonomy
-from treehead.heads import fitting
+from treehead.heads import fitting, linear
 
 settings = snakemake.params.clusters
 with console.job(snakemake.log[0]):
     features, fine = embeddings.read(snakemake.input.embeddings).flat()
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
-    confused = clusters.confusion(fitting.predict("linear", head, features), fine)
+    confused = clusters.confusion(linear.predict(*fitting.as_fitted(head, features)), fine)
     alike = clusters.similarity(confused)
     cluster_of = clusters.balanced(alike, settings["groups"], settings["seed"])
     taxonomy.from_clusters(cluster_of, settings["names"]).write(snakemake.output[0])
