@@ -17,6 +17,8 @@ from conftest import METRICS, Project, png, write_cifar100
 from safetensors.numpy import load_file, save_file
 
 from treehead import console
+from treehead.artifacts import InputError
+from treehead.data import dataset
 
 TRAIN = "mine/train-00000-of-00001.parquet"
 FETCHED = "resources/datasets/mine/train.parquet"
@@ -40,7 +42,7 @@ def refused(project: Project, done: CompletedProcess[str], sentence: str, *absen
 
 
 def failed(project: Project, target: str) -> CompletedProcess[str]:
-    return project.snakemake("--cores=2", "--", target)
+    return project.snakemake("--cores=1", "--", target)
 
 
 def test_a_mistake_in_the_config_is_told_before_anything_runs(own_dataset: Project):
@@ -134,19 +136,35 @@ def without_class_4(table: pa.Table) -> pa.Table:
     ids=lambda value: value.__name__.replace("_", " ") if callable(value) else "",
 )
 def test_a_spoiled_dataset_is_named_by_file_and_row(
-    mine: Project, spoiled: Callable[[pa.Table], pa.Table], sentence: str
+    mine: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    spoiled: Callable[[pa.Table], pa.Table],
+    sentence: str,
 ):
-    pq.write_table(spoiled(pq.read_table(mine.folder / TRAIN)), mine.folder / TRAIN)
+    monkeypatch.chdir(mine.folder)
+    pq.write_table(spoiled(pq.read_table(TRAIN)), TRAIN)
+    settings = {"classes": 6, "image_size": 32, "train_per_class": None}
+    with pytest.raises(InputError) as error:
+        dataset.check(TRAIN, settings, "train")
+    assert re.fullmatch(sentence, str(error.value))
+
+
+def test_a_spoiled_dataset_ends_the_run_with_that_sentence_alone(mine: Project):
+    table = with_an_undecodable_image(pq.read_table(mine.folder / TRAIN))
+    pq.write_table(table, mine.folder / TRAIN)
+    sentence = rf"{TRAIN}, row 3: the image can't be decoded .*; replace or remove that row\."
     refused(mine, failed(mine, FETCHED), sentence, "resources/datasets/mine/*.parquet")
     log = mine.folder / "resources/datasets/mine/fetch_dataset.log"
     assert re.fullmatch(f"Error: {sentence}", log.read_text().strip())
 
 
-def test_a_truncated_parquet_file_is_named(mine: Project):
-    whole = (mine.folder / TRAIN).read_bytes()
-    (mine.folder / TRAIN).write_bytes(whole[:-1000])
+def test_a_truncated_parquet_file_is_named(mine: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(mine.folder)
+    Path(TRAIN).write_bytes(Path(TRAIN).read_bytes()[:-1000])
+    with pytest.raises(InputError) as error:
+        dataset.labels(TRAIN)
     sentence = rf"{TRAIN} is not a complete parquet file \(.*\); download it again\."
-    refused(mine, failed(mine, FETCHED), sentence, "resources/datasets/mine/*.parquet")
+    assert re.fullmatch(sentence, str(error.value))
 
 
 def test_labels_that_contradict_the_taxonomy_are_named_by_row(mine: Project):
