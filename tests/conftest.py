@@ -19,8 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from PIL import Image
+from snakemake.utils import update_config
 
+from treehead.config import settings
 from treehead.data import dataset
 from treehead.data.demo100 import classes
 
@@ -147,6 +150,21 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
             inner = inner.setdefault(part, {})
         inner[last] = value
     return tree
+
+
+def effective(project: Project) -> dict[str, Any]:
+    """The configuration of a project: its layers, one over the other."""
+    merged = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    update_config(merged, yaml.safe_load((project.folder / "tests/tiny.yaml").read_text()))
+    update_config(merged, nested(project.settings))
+    return merged
+
+
+def checked(project: Project) -> dict[str, Any]:
+    """The configuration of a project as the graph checks and completes it."""
+    config = effective(project)
+    settings.check(config, ROOT / "workflow/schemas/config.schema.yaml")
+    return config
 
 
 def _told(text: str) -> Iterator[Job]:

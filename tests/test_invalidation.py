@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import IMPORTS, METRICS, ROOT, Job, Project, invalid, nested, unlisted
-from snakemake.utils import update_config
+from conftest import IMPORTS, METRICS, ROOT, Job, Project, checked, effective, invalid, unlisted
 
-from treehead.config import settings, stages, sweeps
+from treehead.config import stages, sweeps
 from treehead.data import taxonomy
 
 RECORDED = {"record_config": 1}
@@ -91,14 +90,6 @@ def needed(every_job: list[Job]) -> list[Job]:
     return found
 
 
-def effective(project: Project) -> dict[str, Any]:
-    """The configuration of a project: its layers, one over the other."""
-    merged = yaml.safe_load((project.folder / "config/config.yaml").read_text())
-    update_config(merged, yaml.safe_load((project.folder / "tests/tiny.yaml").read_text()))
-    update_config(merged, nested(project.settings))
-    return merged
-
-
 def expressions() -> dict[str, str]:
     """What stands in the rule files as the one parameter of each rule."""
     text = "\n".join(path.read_text() for path in sorted(ROOT.glob("workflow/rules/*.smk")))
@@ -112,8 +103,7 @@ def expressions() -> dict[str, str]:
 
 def parameters(project: Project) -> Callable[[Job], Any]:
     """The parameter of a job, which its rule takes from the configuration of the project."""
-    config = effective(project)
-    settings.check(config, ROOT / "workflow/schemas/config.schema.yaml")
+    config = checked(project)
     dataset = config["dataset"]
     names = {
         "config": config,

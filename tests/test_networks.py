@@ -11,11 +11,14 @@ import numpy as np
 import pandas
 import pytest
 import yaml
-from conftest import METRICS, ROOT, Project
+from conftest import METRICS, ROOT, Project, checked, unlisted
 from safetensors.numpy import load_file
 
+from treehead.backbones.backbone import build
 from treehead.config import stages
+from treehead.data import taxonomy
 from treehead.evaluation import variants
+from treehead.training import finetune
 
 STUDY = pandas.read_csv(ROOT / "resources" / "study_networks.csv")
 # The first is the run's own: the objective of `own_dataset`.
@@ -191,9 +194,6 @@ def test_a_second_call_runs_nothing_and_another_variant_runs_alone(compared: Pro
     }
 
 
-SHIPPED = [["cifar100", "study"], ["cifar100", "study-resnet9"], ["cifar100-cpu"]]
-
-
 def dotted(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"child": {"l2": 0.01}} -> {"child.l2": 0.01}."""
     flat = {}
@@ -203,22 +203,40 @@ def dotted(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-@pytest.mark.parametrize("layers", SHIPPED, ids=lambda layers: layers[-1])
-def test_the_shipped_settings_train_two_steps_an_epoch(
-    layers: list[str], own_run: Project, tmp_path: Path
-):
-    """On a data set of six classes, from scratch; all else is as the study had it, or we."""
-    shipped = {}
+def shipped(project: Project, *layers: str) -> Project:
+    """With layers of config/, but on the project's own images, from scratch, for four steps."""
+    given = {}
     for layer in layers:
-        shipped |= dotted(yaml.safe_load((ROOT / "config" / f"{layer}.yaml").read_text()))
-    shipped = {key: value for key, value in shipped.items() if not key.startswith("dataset.")}
+        given |= dotted(yaml.safe_load((ROOT / "config" / f"{layer}.yaml").read_text()))
+    given = {key: value for key, value in given.items() if not key.startswith("dataset.")}
     short = {"finetune.epochs": 2, "finetune.steps_per_epoch": 2, "backbone.weights": "scratch"}
-    project = own_run.copy(tmp_path / "project").having({**shipped, **short, "results": "out"})
+    return project.having({**given, **short, "results": "out"})
+
+
+@pytest.mark.parametrize("layers", [("cifar100", "study-resnet9"), ("cifar100-cpu",)])
+def test_the_shipped_settings_train_two_steps_an_epoch(
+    layers: tuple[str], own_run: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(own_run.folder)
+    config = checked(shipped(own_run, *layers))
+    tree = taxonomy.choose(config["taxonomy"], "mine", 6)
+    training = stages.finetune(config, tree)
+    backbone = build(**training["network"])
+    images = "resources/datasets/mine/train.parquet"
+    _, history = finetune.from_file(backbone, images, training, None)
+    assert len(history) == 2
+    assert all(0.5 < row.loss < 100 for row in history)
+
+
+def test_the_studys_settings_train_in_the_pipeline(own_run: Project, tmp_path: Path):
+    """With the study's own architecture, which is of another library."""
+    project = shipped(own_run.copy(tmp_path / "project"), "cifar100", "study")
     project.run("out/backbone/weights.safetensors")
     history = pandas.read_csv(project.folder / "out/backbone/history.csv")
     assert len(history) == 2
     assert history["loss"].between(0.5, 100).all()
     assert not list(project.folder.glob("out/backbone/unfinished-*"))
+    assert {rule: files for rule, files in unlisted(project).items() if files} == {}
 
 
 def test_two_processes_train_in_the_pipeline_as_well(own_run: Project, tmp_path: Path):
