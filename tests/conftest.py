@@ -43,6 +43,7 @@ FIRST = (
     "test_invalidation.py",
     "test_errors.py",
     "test_resume.py",
+    "test_parallel.py",
 )
 
 
@@ -212,8 +213,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Project]:
 
 @pytest.fixture(scope="session")
 def pristine(fresh: Project, once: Callable[..., Project]) -> Project:
-    """The project after a tiny run of the default target; only for reading."""
-    return once("pristine", fresh)
+    """The project after a tiny run; only for reading."""
+    return once("pristine", fresh, METRICS)
 
 
 @pytest.fixture
