@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --
 .PHONY: help run compare test lint bench report lock-check
 help:
 	@echo "make run     draw demo100, train and evaluate its hierarchical classifier, print the result"
-	@echo "make compare every head at every setting on demo100, as results/pareto.svg and a table"
+	@echo "make compare every head at every setting on demo100, as results/pareto.svg and a table, and the one to take"
 	@echo "make test    run all tests"
 	@echo "make lint    ruff, snakefmt and snakemake --lint"
 	@echo "make bench   training and embedding against the study's pipeline, and demo100 against a linear model"
@@ -35,8 +35,8 @@ run: $(READY)
 	$(BIN)/python -m treehead show results/hierarchy100/metrics.json
 
 compare: $(READY)
-	$(RUN) -- results/pareto.svg
-	$(BIN)/python -m treehead show results/pareto.csv
+	$(RUN) -- results/pareto.svg results/chosen.json
+	$(BIN)/python -m treehead show results/chosen.json results/pareto.csv
 
 report: run
 	$(BIN)/snakemake --report report.zip

@@ -24,6 +24,26 @@ METRICS = {
 }
 
 
+COST = {"macs": 4000.5, "macs_worst": 9000.0, "bytes": 8000, "parameters": 70}
+CHOSEN = {
+    "head": "tree",
+    "precision": "int4",
+    "file": "heads/tree/packed/int4-3.bin",
+    "by": "bytes",
+    "margin": 0.005,
+    "at_most": {"bytes": 20000},
+    "val": {"n": 296, "standard_error": 0.01, "accuracy": 0.7, "full": 0.704, "difference": -0.004},
+    "test": {"n": 2485, "accuracy": 0.65, "full": 0.66, "difference": -0.01},
+    "cost": COST,
+    "ratio": dict.fromkeys(COST, 0.25),
+    "size": 0.25,
+    "full": {"head": "linear", "precision": "float32", "cost": COST | {"bytes": 32000}},
+    "alternatives": [{"head": "mlp", "precision": "int8", "size": 0.5}],
+}
+CHOSEN["val"]["file_accuracy"] = 0.71
+CHOSEN["test"]["file_accuracy"] = 0.645
+
+
 def heads() -> pd.DataFrame:
     """A comparison of the full head, a cheaper one that loses, and one that does not."""
     frame = pd.DataFrame({"head": ["linear", "tree", "shortlist"]})
@@ -46,6 +66,7 @@ def results(tmp_path: Path) -> Path:
     networks = {"network": ["flat", "joint"], "accuracy": [0.5, 0.6125], "macs": [1, 2]}
     pd.DataFrame(networks).to_csv(folder / "networks.csv", index=False)
     (folder / "pareto.svg").write_text("<svg/>")
+    (folder / "chosen.json").write_text(json.dumps(CHOSEN))
     return folder
 
 
@@ -78,6 +99,30 @@ def test_the_budget_says_which_head_is_the_best_compact_one(
     assert "shortlist" in rows[0]
 
 
+def test_a_recommendation_is_shown_with_what_it_costs_and_loses(
+    results: Path, capsys: pytest.CaptureFixture
+):
+    assert cli.main(["show", str(results / "chosen.json")]) == 0
+    told = capsys.readouterr().out
+    assert "Take heads/tree/packed/int4-3.bin" in told
+    assert "lose at most 0.50 % on val and have at most 20,000 bytes, it is the smallest" in told
+    rows = [row.split() for row in told.splitlines()]
+    assert ["bytes", "8,000", "32,000", "25.00", "%"] in rows
+    assert ["images", "296", "2,485"] in rows
+    assert ["full", "head", "70.40", "%", "66.00", "%"] in rows
+    assert "mlp (int8) 50.00 %" in told
+    assert "val has 296 images: differences under 1.96 % are chance" in told
+
+
+def test_a_margin_that_val_can_tell_needs_no_warning(results: Path, capsys: pytest.CaptureFixture):
+    told = CHOSEN | {"by": {"macs": 1, "bytes": 0.5}, "margin": 0.02, "at_most": {}}
+    (results / "chosen.json").write_text(json.dumps(told))
+    assert cli.main(["show", str(results / "chosen.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "smallest by 1 macs + 0.5 bytes, each as a share" in shown
+    assert "chance" not in shown
+
+
 def test_networks_are_shown_by_their_accuracies(results: Path, capsys: pytest.CaptureFixture):
     assert cli.main(["show", str(results / "networks.csv")]) == 0
     told = capsys.readouterr().out
@@ -88,6 +133,7 @@ def test_networks_are_shown_by_their_accuracies(results: Path, capsys: pytest.Ca
 def test_a_folder_is_shown_as_what_it_holds(results: Path, capsys: pytest.CaptureFixture):
     assert cli.main(["show", str(results)]) == 0
     told = capsys.readouterr().out
+    assert told.index("chosen.json") < told.index("metrics.json")
     assert told.index("metrics.json") < told.index("pareto.csv") < told.index("networks.csv")
     (results / "pareto.csv").unlink()
     assert cli.main(["show", str(results)]) == 0
@@ -103,6 +149,7 @@ def test_a_folder_is_shown_as_what_it_holds(results: Path, capsys: pytest.Captur
         ("broken.json", "{", "broken.json is not valid JSON"),
         ("list.json", "[1]", "list.json is not the metrics file of a hierarchy"),
         ("head.json", '{"head": "tree"}', "head.json is not the metrics file of a hierarchy"),
+        ("half.json", '{"alternatives": []}', "half.json is not a whole recommendation"),
         ("empty.csv", "", "empty.csv is not a CSV file"),
         ("other.csv", "a,b\n1,2\n", "other.csv has no column head"),
         ("no_row.csv", heads()[:0].to_csv(), "no_row.csv has no row of the head linear"),

@@ -11,11 +11,13 @@ import yaml
 from conftest import METRICS, ROOT, Job, Project, invalid, unlisted
 from safetensors.numpy import load_file
 
+from treehead.artifacts import sha256
 from treehead.data.taxonomy import read
 from treehead.evaluation import comparison
 from treehead.heads import fitting, packing
 
 PARETO = "results/pareto.csv"
+CHOSEN = "results/chosen.json"
 HEADS = {
     *("linear", "linear-distilled", "mlp", "lowrank-2", "tree-1"),
     "nested-4-8-3-2",
@@ -26,7 +28,7 @@ HEADS = {
 def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """After a tiny comparison; only for reading."""
     project = pristine.copy(tmp_path_factory.mktemp("compared") / "project")
-    project.run("results/pareto.svg", "results/study.md")
+    project.run("results/pareto.svg", "results/study.md", CHOSEN)
     return project
 
 
@@ -82,6 +84,25 @@ def test_a_tree_tells_how_it_routes(compared: Project):
     assert 0 <= routing["soft_routing"] <= 1
 
 
+def test_the_recommendation_is_a_file_that_fits_and_agrees_with_the_comparison(
+    compared: Project, table: pandas.DataFrame
+):
+    found = json.loads((compared.folder / CHOSEN).read_text())
+    path = compared.folder / "results" / found["file"]
+    assert (sha256(path), path.stat().st_size) == (found["sha256"], found["cost"]["bytes"])
+    assert found["val"]["difference"] >= -found["margin"] - 1e-9
+    rows = table.set_index(["head", "precision"])
+    row, full = rows.loc[(found["head"], found["precision"])], rows.loc[("linear", "float32")]
+    assert found["val"]["accuracy"] == pytest.approx(row["val_accuracy"], rel=1e-4)
+    assert found["test"]["accuracy"] == pytest.approx(row["accuracy_mean"], rel=1e-4)
+    assert found["test"]["full"] == pytest.approx(full["accuracy_mean"], rel=1e-4)
+    assert found["test"]["ci95"] == pytest.approx(row[["accuracy_low", "accuracy_high"]], rel=1e-4)
+    fits = rows[rows["val_accuracy"] > full["val_accuracy"] - found["margin"] - 1e-6]
+    assert found["cost"]["bytes"] <= fits["bytes"].min() * (1 + 1e-4)
+    decided = json.loads((compared.folder / "results/heads/choice.json").read_text())
+    assert decided == {key: found[key] for key in found if key != "test"}
+
+
 def test_the_figure_and_the_page_are_there(compared: Project):
     drawing = (compared.folder / "results/pareto.svg").read_text()
     assert drawing.rstrip().endswith("</svg>")
@@ -99,12 +120,18 @@ def test_every_test_that_keeps_a_defect_out_exists():
 
 
 def test_with_nothing_edited_nothing_runs(compared: Project):
-    assert compared.plan(PARETO, METRICS) == {}
+    assert compared.plan(PARETO, CHOSEN, METRICS) == {}
 
 
 def test_what_a_job_has_imported_at_its_end_is_among_its_input(compared: Project):
     found = unlisted(compared)
-    assert found.keys() >= {"fit_head", "pack_head", "evaluate_head", "compare_heads"}
+    assert found.keys() >= {
+        "fit_head",
+        "pack_head",
+        "evaluate_head",
+        "compare_heads",
+        "choose_head",
+    }
     assert {rule: files for rule, files in found.items() if files} == {}
 
 

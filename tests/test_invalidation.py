@@ -354,13 +354,19 @@ def test_test_images_are_seen_by_embed_and_evaluation_only(every_job: list[Job])
 
 
 def test_nothing_is_fitted_to_what_comes_from_test_images(every_job: list[Job]):
-    """Follow the files from the test images on: only embeddings, metrics and pictures are there."""
+    """Follow the files from the test images on: only embeddings, metrics and pictures are there.
+
+    The choice of a head is not: it gets its test figures in another file.
+    """
     reached = {"resources/datasets/demo100/test.parquet"}
     while new := {file for job in every_job if reached & set(job.input) for file in job.output} - (
         reached | {""}
     ):
         reached |= new
-    assert "results/figures/confusion.png" in reached
+    assert {"results/figures/confusion.png", "results/chosen.json"} <= reached
+    choices = [job for job in every_job if "results/heads/choice.json" in job.output]
+    assert len(choices) == 1
+    assert "results/heads/choice.json" not in reached
     tensors = {file for file in reached if file.endswith((".safetensors", ".pt", ".onnx"))}
     assert "results/embeddings/test.safetensors" in tensors
     assert all(map(is_of_test, tensors)), tensors
@@ -408,6 +414,8 @@ def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
             chosen.append(modules[head.module])
             if "teacher" in head.settings and script.endswith("fit_head.py"):
                 chosen.append(modules[heads[head.settings["teacher"]].module])
+        if job.rule == "choose_head":
+            chosen += {modules[head.module] for head in heads.values()}
         if NETWORKS_BY_NAME in loaded[script]:
             chosen.append(network)
         by_name |= set(chosen)

@@ -160,6 +160,15 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ),
         ("networks", ["bottleneck-1000000000"], "networks.0"),
         ("results", " ", "results"),
+        ("chosen.by", "byte", r"by is 'byte'; it must be one of .*did you mean bytes\?"),
+        ("chosen.by", {"mac": 1}, "chosen.by.mac is not a key; did you mean macs"),
+        ("chosen.by", {"macs": 0}, "chosen.by.macs is 0; it must be greater than 0"),
+        ("chosen.by", {}, "chosen.by"),
+        ("chosen.by", None, "chosen.by is None; it must be of type string or object"),
+        ("chosen.margin", 1.5, "chosen.margin is 1.5; it must be at most 1"),
+        ("chosen.at_most.byte", 9, "chosen.at_most.byte is not a key; did you mean bytes"),
+        ("chosen.at_most.macs", 0, "chosen.at_most.macs is 0; it must be at least 1"),
+        ("chosen.at_most.macs", "few", "chosen.at_most.macs is 'few'; .* of type integer or null"),
     ],
 )
 def test_a_mistake_is_answered_with_the_key_and_the_remedy(config, key, value, sentence: str):
@@ -176,6 +185,14 @@ def test_a_missing_key_is_named(config: dict, key: str):
     del inner[last]
     with pytest.raises(InputError, match=f"{key} is missing; add it"):
         settings.check(config, SCHEMA)
+
+
+def test_a_head_may_be_chosen_by_a_sum_and_within_bounds(config: dict):
+    layer = {"chosen": {"by": {"macs": 1, "bytes": "5e-1"}, "at_most": {"bytes": 20_000}}}
+    update_config(config, layer)
+    settings.check(config, SCHEMA)
+    assert config["chosen"]["by"] == {"macs": 1, "bytes": 0.5}
+    assert config["chosen"]["at_most"]["macs"] is None
 
 
 def test_an_unknown_key_is_told_before_what_else_is_wrong(config: dict):

@@ -29,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="print results as tables", description=_show.__doc__)
     show.set_defaults(command=_show)
     show.add_argument(
-        "results", nargs="+", help="a results folder, metrics.json, pareto.csv or networks.csv"
+        "results",
+        nargs="+",
+        help="a results folder, chosen.json, metrics.json, pareto.csv or networks.csv",
     )
     show.add_argument(
         "--budget",

@@ -191,6 +191,19 @@ def comparison(config: Config) -> Config:
     return dict(config["comparison"])
 
 
+def choice(config: Config, heads: dict[str, Head]) -> Config:
+    """The choice of a head: what decides, and what it is compared with."""
+    named = {
+        name: {"module": head.module, "setting": head.describe()} for name, head in heads.items()
+    }
+    return {
+        "chosen": config["chosen"],
+        "full": [config["comparison"]["baselines"][0], config["precisions"][0]],
+        "heads": named,
+        "threads": config["threads"]["heads"],
+    }
+
+
 def variant_name(config: Config) -> str:
     """The name of the configured variant: its objective, and a bottleneck's width."""
     objective, width = config["finetune"]["objective"], config["finetune"]["bottleneck"]

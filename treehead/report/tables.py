@@ -1,6 +1,7 @@
 """The main figures of results as text, for a terminal."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -8,7 +9,14 @@ from treehead.artifacts import InputError, read_json
 from treehead.evaluation import comparison
 from treehead.report import summary
 
-SHOWN = ("hierarchy100/metrics.json", "pareto.csv", "networks.csv")
+SHOWN = ("chosen.json", "hierarchy100/metrics.json", "pareto.csv", "networks.csv")
+# What is shown of a chosen head's accuracies; the first three are means over seeds.
+_ACCURACIES = {
+    "accuracy": "accuracy, mean over seeds",
+    "full": "full head",
+    "difference": "difference",
+    "file_accuracy": "accuracy of the file",
+}
 _GIVE = f"give a results folder or its {', '.join(SHOWN[:-1])} or {SHOWN[-1]}."
 
 
@@ -31,11 +39,66 @@ def text(path: Path, budget: int) -> str:
     """
     if path.suffix not in (".csv", ".json"):
         raise InputError(f"{path} is not a table or metrics file; {_GIVE}")
-    return _of_table(path, budget) if path.suffix == ".csv" else _of_hierarchy(path)
-
-
-def _of_hierarchy(path: Path) -> str:
+    if path.suffix == ".csv":
+        return _of_table(path, budget)
     report = read_json(path)
+    chosen = isinstance(report, dict) and "alternatives" in report
+    return _of_choice(path, report) if chosen else _of_hierarchy(path, report)
+
+
+def _of_choice(path: Path, chosen: dict[str, Any]) -> str:
+    try:
+        return _recommendation(chosen)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a whole recommendation; make it again.") from error
+
+
+def _recommendation(chosen: dict[str, Any]) -> str:
+    by, val, full = chosen["by"], chosen["val"], chosen["full"]
+    if not isinstance(by, str):
+        terms = " + ".join(f"{weight:g} {cost}" for cost, weight in by.items())
+        by = f"{terms}, each as a share of the full head's"
+    bounds = "".join(
+        f" and have at most {most:,} {cost}" for cost, most in chosen["at_most"].items()
+    )
+    costs = {
+        _called(row): [f"{cost:,.0f}" for cost in row["cost"].values()] for row in (chosen, full)
+    }
+    costs["share"] = list(map(_percent, chosen["ratio"].values()))
+    accuracies = {
+        split: [f"{chosen[split]['n']:,}", *(_percent(chosen[split][key]) for key in _ACCURACIES)]
+        for split in ("val", "test")
+    }
+    next_ones = [f"{_called(row)} {_percent(row['size'])}" for row in chosen["alternatives"]]
+    lines = [
+        f"Take {chosen['file']}",
+        f"Of the heads that lose at most {_percent(chosen['margin'])} on val{bounds}, "
+        f"it is the smallest by {by}.",
+        "",
+        pd.DataFrame(costs, index=list(chosen["cost"])).to_string(),
+        "",
+        pd.DataFrame(accuracies, index=["images", *_ACCURACIES.values()]).to_string(),
+        "",
+        f"Its size is {_percent(chosen['size'])} of the full head's. "
+        f"The next heads: {', '.join(next_ones) or 'none'}.",
+    ]
+    if (error := 1.96 * val["standard_error"]) > chosen["margin"]:
+        lines.append(
+            f"val has {val['n']:,} images: differences under {_percent(error)} are chance, "
+            f"and the margin is {_percent(chosen['margin'])}."
+        )
+    return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _called(row: dict[str, Any]) -> str:
+    return f"{row['head']} ({row['precision']})"
+
+
+def _of_hierarchy(path: Path, report: Any) -> str:
     try:
         dataset, table = report["dataset"], summary.table(report)
         heading = f"{dataset['name']}: {dataset['note']}; {report['n_test']:,} test images"
@@ -74,7 +137,7 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     text = frame.astype(object).copy()
     for name in text:
         if "accuracy" in name:
-            text[name] = ["" if pd.isna(value) else f"{100 * value:.2f} %" for value in text[name]]
+            text[name] = ["" if pd.isna(value) else _percent(value) for value in text[name]]
         elif name == "bytes" or name.startswith("macs"):
             text[name] = [f"{value:,.0f}" for value in text[name]]
         elif name.startswith("p_value"):

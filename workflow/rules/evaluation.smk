@@ -71,6 +71,40 @@ rule compare_heads:
         "../scripts/compare_heads.py"
 
 
+rule choose_head:
+    """The smallest head that loses little against the full one: val and the packed files decide."""
+    input:
+        val="<results>/embeddings/val.safetensors",
+        packed=expand("<results>/heads/{head}/packed/{name}.bin", head=HEADS, name=PACKED),
+        code=lambda wildcards: code("choose_head", *HEADS),
+    output:
+        "<results>/heads/choice.json",
+    log:
+        "<results>/logs/choose_head.log",
+    threads: config["threads"]["heads"]
+    params:
+        choice=stages.choice(config, HEADS),
+    script:
+        "../scripts/choose_head.py"
+
+
+rule evaluate_choice:
+    """The chosen head, and its figures on the test images."""
+    input:
+        choice="<results>/heads/choice.json",
+        predictions=expand("<results>/heads/{head}/predictions.parquet", head=HEADS),
+        code=code("evaluate_choice"),
+    output:
+        "<results>/chosen.json",
+    log:
+        "<results>/logs/evaluate_choice.log",
+    threads: 1
+    params:
+        heads={"names": list(HEADS)},
+    script:
+        "../scripts/evaluate_choice.py"
+
+
 rule evaluate_hierarchy:
     """The tree from its reduced tensors, on the test images, beside the full head."""
     input:
