@@ -19,7 +19,7 @@ import yaml
 from conftest import METRICS, ROOT, Job, Project, checked, effective, invalid
 
 from treehead.config import stages, sweeps
-from treehead.data import taxonomy
+from treehead.data import trees
 
 RECORDED = {"record_config": 1}
 EVALUATED = {"evaluate_hierarchy": 1}
@@ -110,7 +110,13 @@ def parameters(project: Project) -> Callable[[Job], Any]:
         "configured": lambda wildcards: config,
         "stages": stages,
         "HEADS": sweeps.expand(config["heads"]),
-        "TAXONOMY": taxonomy.choose(config["taxonomy"], dataset["name"], dataset["classes"]),
+        "TAXONOMY": trees.choose(
+            config["taxonomy"],
+            config["taxonomy_level"],
+            dataset=dataset["name"],
+            names=trees.fine_names(dataset["name"], dataset["classes"]),
+            ancestors=None,
+        ),
     }
     written = expressions()
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from treehead.backbones.backbone import build
 from treehead.config import stages
-from treehead.data import taxonomy
+from treehead.data import trees
 from treehead.evaluation import variants
 from treehead.training import finetune
 
@@ -219,7 +219,7 @@ def test_the_shipped_settings_train_two_steps_an_epoch(
 ):
     monkeypatch.chdir(own_run.folder)
     config = checked(shipped(own_run, *layers))
-    tree = taxonomy.choose(config["taxonomy"], "mine", 6)
+    tree = trees.read(config["taxonomy"], trees.fine_names("mine", 6))
     training = stages.finetune(config, tree)
     backbone = build(**training["network"])
     images = "resources/datasets/mine/train.parquet"

@@ -494,7 +494,6 @@ def test_a_setting_is_a_finite_number(config: dict, key: str, number: float):
         ({"dataset.image_size": 64}, "demo100 has dataset.classes 100 and dataset.image_size 32"),
         ({"dataset.train_per_class": None}, "demo100 needs numbers"),
         ({"dataset.name": "mine", "dataset.source": "no/folder"}, "the folder no/folder"),
-        ({"dataset.name": "mine", "dataset.source": "config"}, "taxonomy superclass is known for"),
         ({"taxonomy": "no/tree.json"}, "the file no/tree.json of taxonomy does not exist"),
         ({"backbone.weights": "hub"}, "the hub has no resnet9"),
         ({"backbone.weights": "no/file.pt"}, "the file no/file.pt of backbone.weights"),

@@ -17,7 +17,6 @@ from treehead.artifacts import InputError, read_json, read_text
 from treehead.config import architectures
 from treehead.data.taxonomy import groups
 
-_BUILT_IN_TAXONOMIES = ("demo100", "cifar100")
 # Values of backbone.weights that are not files.
 NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
 # Values of taxonomy, dataset.source and backbone.weights that are not paths.
@@ -222,11 +221,6 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
         yield (
             f"the folder {dataset['source']} of dataset.source does not exist; give a folder with "
             "*train*.parquet and *test*.parquet, or generated, or hub"
-        )
-    if taxonomy == "superclass" and dataset["name"] not in _BUILT_IN_TAXONOMIES:
-        yield (
-            f"taxonomy superclass is known for {' and '.join(_BUILT_IN_TAXONOMIES)} only; "
-            f"give a JSON or CSV file for {dataset['name']}"
         )
     learned = groups(taxonomy)
     if taxonomy != "superclass" and not learned and not Path(taxonomy).is_file():

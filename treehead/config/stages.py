@@ -7,7 +7,8 @@ from typing import Any
 
 from treehead.config import settings, sweeps
 from treehead.config.sweeps import Head
-from treehead.data.taxonomy import Taxonomy, fine_names, groups
+from treehead.data.taxonomy import Taxonomy, groups
+from treehead.data.trees import fine_names
 
 Config = dict[str, Any]
 
@@ -256,7 +257,6 @@ def evaluation(config: Config) -> Config:
         "top_k": config["parent"]["top_k"],
         "child_input": config["child"]["input"],
         "flat_seed": config["seeds"][0],
-        "classes": config["dataset"]["classes"],
         "dataset": _part(config["dataset"], "name", "source") | {"note": _note(config["dataset"])},
         "backbone": network(config),
         "threads": config["threads"]["heads"],
@@ -281,4 +281,4 @@ def picture(config: Config) -> Config:
     """Figures that show images or classes, and what their title says of them."""
     dataset = config["dataset"]
     title = f"{dataset['name']}: {_note(dataset)}"
-    return {**_part(dataset, "classes", "image_size"), "title": title}
+    return {**_part(dataset, "image_size"), "title": title}

@@ -11,7 +11,7 @@ PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
 from treehead.config import architectures, provenance, settings, stages, sweeps
-from treehead.data import taxonomy
+from treehead.data import taxonomy, trees
 from treehead.artifacts import InputError
 
 # Each job reads the configuration again; its files are checked once.
@@ -22,8 +22,12 @@ try:
         workflow.source_path("../schemas/config.schema.yaml"),
         {file: settings.keys(file) for file in map(os.path.relpath, FILES)},
     )
-    TAXONOMY = taxonomy.choose(
-        config["taxonomy"], config["dataset"]["name"], config["dataset"]["classes"]
+    TAXONOMY = trees.choose(
+        config["taxonomy"],
+        config["taxonomy_level"],
+        dataset=config["dataset"]["name"],
+        names=trees.fine_names(config["dataset"]["name"], config["dataset"]["classes"]),
+        ancestors=None,
     )
     LOCAL_FILES = stages.local_files(config)
     HEADS = sweeps.expand(config["heads"])

@@ -8,7 +8,7 @@ from treehead.report import figures
 
 settings = snakemake.params.dataset
 with console.job(snakemake.log[0]):
-    tree = taxonomy.read(snakemake.input.taxonomy, settings["classes"])
+    tree = taxonomy.read(snakemake.input.taxonomy)
     table = pandas.read_parquet(snakemake.input.predictions)
     predicted, fine = table["predicted"].to_numpy(), table["fine"].to_numpy()
     figures.save(figures.confusion(predicted, fine, tree, settings["title"]), snakemake.output[0])

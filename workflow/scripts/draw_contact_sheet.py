@@ -6,7 +6,7 @@ from treehead.report import figures
 
 settings = snakemake.params.dataset
 with console.job(snakemake.log[0]):
-    tree = taxonomy.read(snakemake.input.taxonomy, settings["classes"])
+    tree = taxonomy.read(snakemake.input.taxonomy)
     fine, _ = dataset.labels(snakemake.input.train)
     rows = dataset.first_of_each(fine, 4)
     images = dataset.images(snakemake.input.train, settings["image_size"], rows)

@@ -9,7 +9,7 @@ from treehead.heads.layers import Linear
 with console.job(snakemake.log[0]):
     report = parents.of_checkpoint(
         Linear(**weights.head(snakemake.input.weights)),
-        taxonomy.read(snakemake.input.clusters, 100),
+        taxonomy.read(snakemake.input.clusters),
         embeddings.read(snakemake.input.test),
         snakemake.params.finetune["epochs"],
     )

@@ -10,7 +10,7 @@ from treehead.hierarchy.tree import assemble
 
 settings = snakemake.params.evaluation
 with console.job(snakemake.log[0]):
-    classes = taxonomy.read(snakemake.input.taxonomy, settings["classes"])
+    classes = taxonomy.read(snakemake.input.taxonomy)
     children = [
         Linear(reduction.load(weight), reduction.load(bias))
         for weight, bias in zip(snakemake.input.weights, snakemake.input.biases, strict=True)
