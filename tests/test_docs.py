@@ -17,7 +17,7 @@ CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="ut
 MANUAL = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
 
 # Given to a head's `fit` by its job; `teacher` and `training` belong to the entry.
-GIVEN = {"parent_of", "training", "seed"}
+GIVEN = {"parent_of", "sample_weight", "training", "seed"}
 
 
 def stated(name: str, column: int = 1) -> dict[str, str]:

@@ -38,6 +38,7 @@ SETTINGS = [
     ({"parent.top_k": [2]}, EVALUATED),
     ({"training.epochs": 3}, {"fit_head": 1, **EVALUATED}),
     ({"heads.linear.training": {"epochs": 3}}, {"fit_head": 1, **EVALUATED}),
+    ({"training.class_weights": "sqrt"}, {"fit_head": 1, **EVALUATED}),
     ({"seeds": [0]}, {"fit_head": 1, **EVALUATED}),
     ({"threads.heads": 2}, HEADS),
     ({"embed.views": ["identity"]}, {**HEADS, "embed": 1}),

@@ -112,6 +112,12 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("precisions", ["int9"], "precisions.0 is 'int9'; it must be one of float32, int8"),
         ("comparison.baselines", ["mlp"], "comparison.baselines"),
         ("training.epochs", 0, "training.epochs is 0; it must be at least 1"),
+        (
+            "heads.lasso.training",
+            {"class_weights": "balance"},
+            "heads.lasso.training.class_weights is 'balance'; it must be one of none, balanced, "
+            r"sqrt \(did you mean balanced\?\)",
+        ),
         ("heads.Linear", {}, "heads"),
         ("heads.lasso", 3, "heads.lasso is 3; it must be of type object or null"),
         ("heads.lasso.training", {"epoch": 3}, "heads.lasso.training.epoch is not a key"),
@@ -208,7 +214,7 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(config: dict):
     [
         ("parent.learning_rate", "1e-4", 0.0001),
         ("seed", "12", 12),
-        ("child", "{input: features, l2: 0.01}", {"input": "features", "l2": 0.01}),
+        ("threads", "{backbone: 3, heads: 1}", {"backbone": 3, "heads": 1}),
         ("embed.views", "[identity]", ["identity"]),
         ("finetune.steps_per_epoch", "2", 2),
         ("finetune.steps_per_epoch", "null", None),

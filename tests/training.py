@@ -27,6 +27,7 @@ SETTINGS: dict[str, Any] = {
     "schedule": "onecycle",
     "warmup": 0.25,
     "label_smoothing": 0.0,
+    "class_weights": "none",
     "average": 0,
     "progressive": {"image_size": 12, "epochs": 0},
     "augment": {

@@ -143,6 +143,7 @@ def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name
     own = dict(chosen.settings)
     training = {**config["training"], **own.pop("training", {})}
     shared = {"training": training, "parent_of": _parent_of(taxonomy)}
+    class_weights = training.pop("class_weights")
     taken = sweeps.arguments(chosen.module)
     teacher = own.pop("teacher", None)
     return {
@@ -150,6 +151,7 @@ def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name
         "teacher": teacher and heads[teacher].module,
         "settings": own | {key: value for key, value in shared.items() if key in taken},
         "classes": config["dataset"]["classes"],
+        "class_weights": class_weights,
         "seeds": config["seeds"],
         "threads": config["threads"]["heads"],
     }

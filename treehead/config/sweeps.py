@@ -19,7 +19,7 @@ _HEADS = Path(__file__).parents[1] / "heads"
 _FUNCTIONS = {"fit": ["train"], "predict": ["head", "features"], "cost": ["head", "features"]}
 
 # Arguments of `fit` that its job gives, not the configuration of the head.
-_GIVEN = ("parent_of", "seed")
+_GIVEN = ("parent_of", "sample_weight", "seed")
 
 # What an entry gives in the place of others: keys of the training, which the schema checks, and the
 # name of a teacher.
@@ -124,6 +124,18 @@ def check_baselines(heads: dict[str, Head], baselines: list[str]) -> None:
             f"Config: comparison.baselines names {absent[0]}, but there is no such head; add it to "
             f"heads, or use {choices(heads, absent[0])}."
         )
+
+
+def check_class_weights(heads: dict[str, Head], training: dict[str, Any]) -> None:
+    """Check that every head whose training has class weights can weigh images."""
+    for name, head in heads.items():
+        kind = (training | head.settings.get("training", {}))["class_weights"]
+        if kind != "none" and "sample_weight" not in arguments(head.module):
+            raise InputError(
+                f"Config: heads.{name} can't have class_weights {kind}, since fit of "
+                f"treehead/heads/{head.module}.py takes no sample_weight; set "
+                "training.class_weights to none, or remove the head."
+            )
 
 
 def _check_teachers(heads: dict[str, Head]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from treehead.artifacts import InputError, read_metadata, read_tensors, write_tensors
 from treehead.console import progress
+from treehead.data import balance
 from treehead.data.embeddings import Examples
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -35,6 +36,7 @@ def fit(
     settings: dict[str, Any],
     seeds: list[int],
     what: str,
+    class_weights: str = "none",
     teacher: tuple[str, dict[int, Head]] | None = None,
 ) -> dict[int, Head]:
     """Fit a head for each seed.
@@ -45,10 +47,14 @@ def fit(
         settings: keyword arguments of its `fit`, but for the seed and the teacher.
         seeds: seeds of initialisation and order.
         what: name of the head in the log.
+        class_weights: by which images weigh, as for `balance.class_weights`.
         teacher: module and heads of a teacher; its logits of the same seed replace the labels.
     """
     if "parent_of" in settings:
         settings = settings | {"parent_of": np.array(settings["parent_of"])}
+    if class_weights != "none":
+        weights = balance.sample_weight(train.labels, train.classes, class_weights)
+        settings = settings | {"sample_weight": weights}
     exponent = _exponents(train.features)
     own = train._replace(features=_shifted(train.features, exponent))
     fitted = {}

@@ -32,6 +32,7 @@ def fit(
     alpha: Annotated[float, Ge(0)],
     iterations: Annotated[int, Ge(1), Le(1000000)] = 40,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Select features by the lasso, then fit a full layer to those.
 
@@ -41,15 +42,18 @@ def fit(
         teacher: logits (n, classes) instead of the labels, for the layer on the selected features.
     """
     inputs, mean, std = loop.standardized(train.features)
-    some = slice(None, None, _EVERY)
-    labels = torch.from_numpy(train.labels)[some]
-    kept = _selected(inputs[some].contiguous(), labels, train.classes, alpha, iterations)
+    some, labels = inputs[::_EVERY].contiguous(), torch.from_numpy(train.labels)[::_EVERY]
+    each = torch.ones(len(some), 1)
+    if sample_weight is not None:
+        each = torch.from_numpy(sample_weight)[::_EVERY, None]
+        some = some - (each * some).mean(0) / each.mean()  # the steps are for centred inputs
+    kept = _selected(some, torch.eye(train.classes)[labels], each, alpha, iterations)
     if not len(kept):
         raise InputError(f"No feature is left at the lasso's alpha {alpha}; lower it in heads.")
     inputs = inputs[:, kept].contiguous()
     torch.manual_seed(seed)
     layer = nn.Linear(len(kept), train.classes)
-    toward = loop.toward(train.labels, teacher, training)
+    toward = loop.toward(train.labels, teacher, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         return toward(layer(inputs[rows]), rows)
@@ -61,34 +65,40 @@ def fit(
 
 @torch.no_grad()
 def _selected(
-    inputs: Tensor, labels: Tensor, classes: int, alpha: float, iterations: int
+    inputs: Tensor, target: Tensor, each: Tensor, alpha: float, iterations: int
 ) -> Tensor:
     """Places of the features whose columns are not zero in the penalised optimum.
 
     The penalty of a column is in inverse proportion to its norm without one (the adaptive lasso of
     Zou, 2006), so that important features are shrunk less.
     """
-    free = _columns(inputs, labels, classes, torch.zeros(inputs.shape[1]), iterations).norm(dim=1)
+    free = _columns(inputs, target, each, torch.zeros(inputs.shape[1]), iterations).norm(dim=1)
     penalty = alpha * free.mean() / free.clamp_min(1e-6 * free.max())
-    return _columns(inputs, labels, classes, penalty, iterations).norm(dim=1).nonzero()[:, 0]
+    return _columns(inputs, target, each, penalty, iterations).norm(dim=1).nonzero()[:, 0]
 
 
 def _columns(
-    inputs: Tensor, labels: Tensor, classes: int, penalty: Tensor, iterations: int
+    inputs: Tensor, target: Tensor, each: Tensor, penalty: Tensor, iterations: int
 ) -> Tensor:
     """Columns (dim, classes) of softmax regression with penalty (dim,) times each one's norm.
 
     By accelerated proximal steps (Beck and Teboulle, 2009): the Hessian is at most half of the
     inputs' covariance.
+
+    Args:
+        inputs: centred, (n, dim).
+        target: probabilities of the classes, (n, classes).
+        each: weight of each image, (n, 1).
+        penalty: of each column, (dim,).
+        iterations: number of steps.
     """
     n, dim = inputs.shape
-    target = torch.eye(classes)[labels]
-    step = 2 / loop.decomposed(torch.linalg.eigvalsh, inputs.T @ inputs / n)[-1]
-    weight = ahead = torch.zeros(dim, classes)
-    bias = target.mean(0).clamp_min(1e-6).log()
+    step = 2 / loop.decomposed(torch.linalg.eigvalsh, inputs.T @ (each * inputs) / n)[-1]
+    weight = ahead = torch.zeros(dim, target.shape[1])
+    bias = (each * target).mean(0).clamp_min(1e-6).log()
     momentum = 1.0
     for _ in progress(range(iterations), "lasso", iterations, "steps"):
-        error = softmax(inputs @ ahead + bias, 1) - target
+        error = each * (softmax(inputs @ ahead + bias, 1) - target)
         moved = ahead - step * (inputs.T @ error / n)
         norm = moved.norm(dim=1, keepdim=True)
         shrunk = moved * (1 - step * penalty[:, None] / norm.clamp_min(1e-12)).clamp_min(0)

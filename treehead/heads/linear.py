@@ -19,12 +19,13 @@ def fit(
     training: dict[str, Any],
     seed: int,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit to the labels, or to the logits (n, classes) of a teacher."""
     inputs, mean, std = loop.standardized(train.features)
     torch.manual_seed(seed)
     layer = nn.Linear(inputs.shape[1], train.classes)
-    toward = loop.toward(train.labels, teacher, training)
+    toward = loop.toward(train.labels, teacher, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         return toward(layer(inputs[rows]), rows)

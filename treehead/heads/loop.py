@@ -47,23 +47,44 @@ def decomposed(decompose: Callable[[Tensor], Any], matrix: Tensor) -> Any:
         return tuple(part.float() for part in found) if isinstance(found, tuple) else found.float()
 
 
-def toward(labels: np.ndarray, teacher: np.ndarray | None, training: dict[str, Any]) -> Loss:
+def toward(
+    labels: np.ndarray,
+    teacher: np.ndarray | None,
+    training: dict[str, Any],
+    sample_weight: np.ndarray | None = None,
+    label_smoothing: float = 0.0,
+) -> Loss:
     """The loss of logits against the labels (n,), or against a teacher's logits (n, classes).
 
     With a teacher it is T^2 * KL(teacher || head) at the `temperature` T of the training, without
-    the labels (Hinton, Vinyals and Dean, 2015, section 2).
+    the labels (Hinton, Vinyals and Dean, 2015, section 2). An image of `sample_weight` (n,) 2
+    counts as two images; the sum over a batch is divided by its images, not by their weights.
     """
     if teacher is None:
         truth = torch.from_numpy(labels)
-        return lambda logits, rows: cross_entropy(logits, truth[rows])
-    temperature = training["temperature"]
-    target = softmax(torch.from_numpy(teacher) / temperature, 1)
 
-    def distillation(logits: Tensor, rows: Tensor) -> Tensor:
-        found = log_softmax(logits / temperature, 1)
-        return temperature**2 * kl_div(found, target[rows], reduction="batchmean")
+        def difference(logits: Tensor, rows: Tensor, reduction: str = "mean") -> Tensor:
+            return cross_entropy(
+                logits, truth[rows], reduction=reduction, label_smoothing=label_smoothing
+            )
 
-    return distillation
+    else:
+        temperature = training["temperature"]
+        target = softmax(torch.from_numpy(teacher) / temperature, 1)
+
+        def difference(logits: Tensor, rows: Tensor, reduction: str = "batchmean") -> Tensor:
+            found = log_softmax(logits / temperature, 1)
+            return temperature**2 * kl_div(found, target[rows], reduction=reduction)
+
+    if sample_weight is None:
+        return difference
+    weights = torch.from_numpy(sample_weight)
+
+    def weighted(logits: Tensor, rows: Tensor) -> Tensor:
+        each = difference(logits, rows, "none").view(len(rows), -1).sum(1)
+        return (weights[rows] * each).mean()
+
+    return weighted
 
 
 def train(

@@ -27,6 +27,7 @@ def fit(
     ternary: Annotated[float, Ge(0), Le(1)],
     rounded: Annotated[float, Ge(0), Lt(1)] = 0.3,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit a full layer, and round its weights in the loop after some of the steps.
 
@@ -62,7 +63,7 @@ def fit(
         two, more = _two(layer.weight, scales[0].exp()), _three(layer.weight, scales[1].exp())
         return torch.where(three, more, two)
 
-    toward = loop.toward(train.labels, teacher, training)
+    toward = loop.toward(train.labels, teacher, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         return toward(linear(inputs[rows], weight(), layer.bias), rows)

@@ -26,6 +26,7 @@ def fit(
     basis: Literal["trained", "pca"] = "trained",
     relu: bool = False,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit both layers.
 
@@ -42,7 +43,7 @@ def fit(
     down = nn.Parameter(start, requires_grad=basis == "trained")
     up = nn.Linear(rank, train.classes)
     model = nn.ParameterList([down, *up.parameters()])
-    toward = loop.toward(train.labels, teacher, training)
+    toward = loop.toward(train.labels, teacher, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         return toward(up(inputs[rows] @ down.T), rows)

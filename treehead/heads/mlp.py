@@ -22,6 +22,7 @@ def fit(
     dropout: Annotated[float, Ge(0), Lt(1)],
     input_dropout: Annotated[float, Ge(0), Lt(1)],
     label_smoothing: Annotated[float, Ge(0), Lt(1)],
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """dim -> width -> classes with a ReLU, and dropout of the features and of the hidden layer."""
     inputs, mean, std = loop.standardized(train.features)
@@ -29,11 +30,10 @@ def fit(
     hidden = nn.Linear(inputs.shape[1], width)
     output = nn.Linear(width, train.classes)
     model = nn.Sequential(nn.Dropout(input_dropout), hidden, nn.ReLU(), nn.Dropout(dropout), output)
-    labels = torch.from_numpy(train.labels)
-    softened = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    toward = loop.toward(train.labels, None, training, sample_weight, label_smoothing)
 
     def loss(rows: Tensor) -> Tensor:
-        return softened(model(inputs[rows]), labels[rows])
+        return toward(model(inputs[rows]), rows)
 
     loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="mlp")
     weight, bias = loop.folded(hidden.weight, hidden.bias, mean, std)

@@ -51,6 +51,7 @@ def fit(
     structured: bool = False,
     pruned: Annotated[float, Gt(0), Lt(1)] = 0.8,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit screens and decision.
 
@@ -73,7 +74,7 @@ def fit(
     biases = nn.Parameter(torch.zeros(len(sizes) + 1, classes))
     prune = pruning.Pruning(shared, sizes, structured, pruned)
     prune_own = pruning.Pruning(own, [last], structured, pruned)
-    toward = loop.toward(train.labels, teacher, training)
+    toward = loop.toward(train.labels, teacher, training, sample_weight)
 
     def weights() -> list[Tensor]:
         return [*(shared * mask for mask in prune.masks), own * prune_own.masks[0]]

@@ -28,6 +28,7 @@ def fit(
     seed: int,
     width: Annotated[int, Ge(1), Le(100000)] | None = None,
     weights: Literal["softplus", "relu", "sigmoid"] = "softplus",
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit one layer dim -> classes, or two, dim -> width -> classes, without a ReLU between.
 
@@ -45,7 +46,7 @@ def fit(
     free = nn.ParameterList(_start(outputs, before, weights) for before, outputs in pairwise(sizes))
     bias = nn.Parameter(torch.zeros(train.classes))
     positive = _WEIGHTS[weights]
-    toward = loop.toward(train.labels, None, training)
+    toward = loop.toward(train.labels, None, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         hidden = inputs[rows]

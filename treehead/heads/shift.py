@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from treehead.data.embeddings import Examples
 from treehead.heads import loop
@@ -29,9 +28,10 @@ def fit(
     seed: int,
     tree: Literal["taxonomy", "clusters", "random"] = "clusters",
     groups: Annotated[int, Ge(1)] = 10,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit the shared layer and the vectors; the arguments are those of `tree.fit`."""
-    parent_of = trees.partition(train, parent_of, tree, groups, training, seed)
+    parent_of = trees.partition(train, parent_of, tree, groups, training, seed, sample_weight)
     place = _places(parent_of)
     parents, places = int(parent_of.max()) + 1, int(place.max()) + 1
     inputs, mean, std = loop.standardized(train.features)
@@ -39,13 +39,15 @@ def fit(
     layer = nn.Linear(inputs.shape[1], max(parents, places))
     vectors = nn.Parameter(torch.ones(parents, inputs.shape[1]))
     parent = torch.from_numpy(parent_of[train.labels])
-    child = torch.from_numpy(place[train.labels])
     empty = torch.arange(places) >= torch.bincount(torch.from_numpy(parent_of))[:, None]
+
+    to_parent = loop.toward(parent_of[train.labels], None, training, sample_weight)
+    to_child = loop.toward(place[train.labels], None, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         x, p = inputs[rows], parent[rows]
         children = layer(x * vectors[p])[:, :places].masked_fill(empty[p], -torch.inf)
-        return cross_entropy(layer(x)[:, :parents], p) + cross_entropy(children, child[rows])
+        return to_parent(layer(x)[:, :parents], rows) + to_child(children, rows)
 
     model = nn.ParameterList([*layer.parameters(), vectors])
     loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="shift")

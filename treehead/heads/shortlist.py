@@ -26,6 +26,7 @@ def fit(
     k: Annotated[int, Ge(1)] | None = None,
     margin: Annotated[float, Ge(0)] | None = None,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit the preview and the full head.
 
@@ -36,8 +37,9 @@ def fit(
     """
     if mistake := check(k=k, margin=margin):
         raise InputError(f"A shortlist head: {mistake}.")
-    preview = lowrank.fit(train, training=training, seed=seed, rank=rank, teacher=teacher)
-    exact = linear.fit(train, training=training, seed=seed, teacher=teacher)
+    shared = {"training": training, "seed": seed, "teacher": teacher}
+    shared["sample_weight"] = sample_weight
+    preview, exact = lowrank.fit(train, rank=rank, **shared), linear.fit(train, **shared)
     arrays = {f"preview_{name}": array for name, array in preview.arrays.items()} | exact.arrays
     return Head(arrays, {"margin": margin} if k is None else {"k": min(k, train.classes)})
 

@@ -28,6 +28,7 @@ def fit(
     structured: bool = False,
     pruned: Annotated[float, Gt(0), Lt(1)] = 0.8,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit a full layer and prune it while it trains.
 
@@ -43,7 +44,7 @@ def fit(
     nn.init.zeros_(layer.weight)
     size = pruning.final_count(dim, kept, structured)
     prune = pruning.Pruning(layer.weight, [size], structured, pruned)
-    toward = loop.toward(train.labels, teacher, training)
+    toward = loop.toward(train.labels, teacher, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         return toward(

@@ -31,6 +31,7 @@ def fit(
     child_weight: Annotated[float, Gt(0)] = 1.0,
     k: Annotated[int, Ge(1)] = 1,
     teacher: np.ndarray | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit with the loss parent + child_weight * class.
 
@@ -41,15 +42,16 @@ def fit(
         reads: what children read, "features" or "parent_logits" (through a ReLU, as the study's).
         k: number of parents whose children are asked.
         teacher: logits (n, classes) instead of the labels.
+        sample_weight: weight of each image (n,) in both losses.
     """
-    parent_of = partition(train, parent_of, tree, groups, training, seed)
+    parent_of = partition(train, parent_of, tree, groups, training, seed, sample_weight)
     inputs, mean, std = loop.standardized(train.features)
     torch.manual_seed(seed)
     upper = nn.Linear(inputs.shape[1], int(parent_of.max()) + 1)
     lower = nn.Linear(inputs.shape[1] if reads == "features" else upper.out_features, train.classes)
-    to_class = loop.toward(train.labels, teacher, training)
+    to_class = loop.toward(train.labels, teacher, training, sample_weight)
     of_parents = None if teacher is None else _summed(teacher, parent_of, training["temperature"])
-    to_parent = loop.toward(parent_of[train.labels], of_parents, training)
+    to_parent = loop.toward(parent_of[train.labels], of_parents, training, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         logits = upper(inputs[rows])
@@ -79,6 +81,7 @@ def partition(
     groups: int,
     training: dict[str, Any],
     seed: int,
+    sample_weight: np.ndarray | None,
 ) -> np.ndarray:
     """The parent of each class, (classes,), by the kind of tree."""
     if tree == "taxonomy":
@@ -86,7 +89,7 @@ def partition(
     groups = min(groups, train.classes)
     if tree == "random":
         return clusters.random(train.classes, groups, seed)
-    flat = linear.fit(train, training=training, seed=seed)
+    flat = linear.fit(train, training=training, seed=seed, sample_weight=sample_weight)
     confused = clusters.confusion(linear.predict(flat, train.features), train.labels)
     return clusters.balanced(clusters.similarity(confused), groups, seed)
 

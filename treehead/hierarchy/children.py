@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from treehead.artifacts import InputError
+from treehead.data import balance
 from treehead.heads.layers import Linear, rectified
 
 
@@ -22,7 +23,9 @@ def inputs(features: np.ndarray, parent: Linear | None) -> np.ndarray:
     return features if parent is None else rectified(parent, features)
 
 
-def fit(x: np.ndarray, labels: np.ndarray, children: int, l2: float) -> dict[str, np.ndarray]:
+def fit(
+    x: np.ndarray, labels: np.ndarray, children: int, l2: float, class_weights: str = "none"
+) -> dict[str, np.ndarray]:
     """Softmax regression: least mean cross-entropy + l2 / 2 * |W|^2 on standardised inputs.
 
     Args:
@@ -30,6 +33,7 @@ def fit(x: np.ndarray, labels: np.ndarray, children: int, l2: float) -> dict[str
         labels: child labels int64 (n,) in 0..children-1.
         children: number of children; a single one needs no choice and gets zeros.
         l2: strength of the penalty on the weights; the bias is free.
+        class_weights: by which the siblings' images weigh, as for `balance.class_weights`.
 
     Returns:
         `weight` float32 (children, dim) and `bias` float32 (children,), for raw inputs.
@@ -41,10 +45,10 @@ def fit(x: np.ndarray, labels: np.ndarray, children: int, l2: float) -> dict[str
     std = np.maximum(std, max(1e-6 * std.max(), np.finfo(np.float32).tiny))
     standardized = (x - mean) / std
     target = np.eye(children, dtype=np.float32)[labels]
-    start = np.zeros((dim + 1) * children)
-    found = minimize(
-        _objective, start, (standardized, target, l2), jac=True, method="L-BFGS-B", tol=1e-6
-    )
+    weights = balance.sample_weight(labels, children, class_weights)
+    each = np.float32(1) if weights is None else weights[:, None]
+    given, start = (standardized, target, l2, each), np.zeros((dim + 1) * children)
+    found = minimize(_objective, start, given, jac=True, method="L-BFGS-B", tol=1e-6)
     if not np.isfinite(found.fun):
         raise InputError(f"A child's fit ended at the loss {found.fun}; raise child.l2.")
     parameters = found.x.reshape(dim + 1, children)
@@ -56,13 +60,16 @@ def fit(x: np.ndarray, labels: np.ndarray, children: int, l2: float) -> dict[str
 
 
 def _objective(
-    flat: np.ndarray, x: np.ndarray, target: np.ndarray, l2: float
+    flat: np.ndarray, x: np.ndarray, target: np.ndarray, l2: float, each: np.ndarray | float = 1.0
 ) -> tuple[float, np.ndarray]:
-    """Loss and gradient at parameters ((dim + 1) * children,), the bias in the last row."""
+    """Loss and gradient at parameters ((dim + 1) * children,), the bias in the last row.
+
+    Images weigh `each` (n, 1).
+    """
     parameters = flat.reshape(x.shape[1] + 1, target.shape[1]).astype(x.dtype)
     weight = parameters[:-1]
     log_shares = log_softmax(x @ weight + parameters[-1], axis=1)
-    loss = l2 / 2 * np.sum(weight**2) - np.mean((log_shares * target).sum(1))
-    error = (np.exp(log_shares) - target) / len(x)
+    loss = l2 / 2 * np.sum(weight**2) - np.mean((log_shares * target * each).sum(1))
+    error = (np.exp(log_shares) - target) * each / len(x)
     gradient = np.vstack([x.T @ error + l2 * weight, error.sum(0)])
     return float(loss), gradient.ravel().astype(np.float64)

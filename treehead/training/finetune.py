@@ -11,7 +11,7 @@ from torch import Tensor
 from treehead.artifacts import InputError, Tensors
 from treehead.backbones.backbone import Backbone
 from treehead.console import say
-from treehead.data import dataset
+from treehead.data import balance, dataset
 from treehead.training import compute, parallel
 from treehead.training.checkpoint import Checkpoint, noticing_signals
 from treehead.training.objectives import Objective
@@ -75,7 +75,11 @@ def finetune(
     """
     settings = compute.decided(settings)
     torch.manual_seed(settings["seed"])
-    head = Objective(backbone.dim, torch.tensor(settings["parent_of"]), settings)
+    parent_of = torch.tensor(settings["parent_of"])
+    weights = balance.class_weights(train.fine.numpy(), len(parent_of), settings["class_weights"])
+    head = Objective(
+        backbone.dim, parent_of, settings, None if weights is None else torch.from_numpy(weights)
+    )
     model = Classifier(backbone, head)
     backbone.whiten(train.pixels[:WHITENED])
     _check_sizes(backbone, train, settings)

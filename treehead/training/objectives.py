@@ -18,9 +18,16 @@ class Objective(nn.Module):
         dim: number of features.
         parent_of: parent of each fine class, int64 (classes,).
         settings: the `finetune` part of the config.
+        class_weights: weight of an image of each class in the loss, (classes,); None for 1.
     """
 
-    def __init__(self, dim: int, parent_of: Tensor, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        dim: int,
+        parent_of: Tensor,
+        settings: dict[str, Any],
+        class_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
         kind = settings["objective"]
         classes, parents = len(parent_of), int(parent_of.max()) + 1
@@ -30,6 +37,7 @@ class Objective(nn.Module):
         self.smoothing = settings["label_smoothing"]
         self.register_buffer("belongs", F.one_hot(parent_of, parents).float(), persistent=False)
         self.register_buffer("parent_of", parent_of, persistent=False)
+        self.register_buffer("class_weights", class_weights, persistent=False)
         width = settings["bottleneck"] if kind == "bottleneck" else parents
         self.first = nn.Linear(dim, classes if kind == "flat" else width)
         if kind in ("bottleneck", "joint"):
@@ -47,15 +55,28 @@ class Objective(nn.Module):
                 return {self.chosen_by: logits}
 
     def loss(self, features: Tensor, fine: Tensor) -> Tensor:
-        """Mean loss against probabilities of the fine classes, (n, classes)."""
+        """Mean loss against probabilities of the fine classes, (n, classes).
+
+        With class weights, each part of a mixed image has the weight of its own class. The sum over
+        the batch is divided by n, not by the weights.
+        """
         total = torch.zeros((), device=features.device)
+        if self.class_weights is not None:
+            fine = fine * self.class_weights
         for level, logits in self(features).items():
             target = fine @ self.belongs if level == "parent" else fine
             weight = 1.0 if level == "parent" else self.child_weight
+            smoothing = self.smoothing
+            if self.class_weights is not None:  # torch smooths as if each target's sum were 1
+                target, smoothing = target.lerp(target.mean(1, keepdim=True), smoothing), 0.0
             total = total + weight * F.cross_entropy(
-                logits.float(), target, label_smoothing=self.smoothing
+                logits.float(), target, label_smoothing=smoothing
             )
         return total
+
+    def mean_weight(self, fine: Tensor) -> float:
+        """The mean weight of a batch of probabilities of the fine classes, (n, classes)."""
+        return 1.0 if self.class_weights is None else (fine @ self.class_weights).mean().item()
 
     def right(self, features: Tensor, fine: Tensor) -> dict[str, int]:
         """How many of the labels (n,) and of their parents the logits get right, by level."""

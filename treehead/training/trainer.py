@@ -144,7 +144,8 @@ class Trainer:
         """One step on the train images of these numbers, int64 (n,).
 
         Raises:
-            InputError: the loss became NaN, infinite or `DIVERGED` times its first one.
+            InputError: the loss became NaN, infinite or `DIVERGED` times its first one, each
+                relative to the weights of its images.
         """
         if self.step == 0:
             self.rate = self.schedule.get_last_lr()[0]
@@ -156,9 +157,10 @@ class Trainer:
         with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
             loss = share * self.stepping(images[mine], fine[mine])
         (value,) = parallel.total(loss.item())
+        guess = self.model.head.mean_weight(fine)
         if self.first_loss is None:
-            self.first_loss = value
-        if not value <= DIVERGED * self.first_loss:
+            self.first_loss = value / guess
+        if not value <= DIVERGED * guess * self.first_loss:
             raise self._diverged(f"the loss became {value:.4g}", self.step + 1)
         self.optimizer.zero_grad()
         (parallel.size() * loss).backward()

@@ -32,6 +32,7 @@ try:
     LOCAL_FILES = stages.local_files(config)
     HEADS = sweeps.expand(config["heads"])
     sweeps.check_baselines(HEADS, config["comparison"]["baselines"])
+    sweeps.check_class_weights(HEADS, config["training"])
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -17,6 +17,7 @@ with console.job(snakemake.log[0]):
         settings=taxonomy.complete(settings["settings"], snakemake.input.taxonomy),
         seeds=settings["seeds"],
         what=name,
+        class_weights=settings["class_weights"],
         teacher=next(iter(teachers), None),
     )
     fitting.save(snakemake.output[0], heads)

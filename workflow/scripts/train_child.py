@@ -13,5 +13,7 @@ with console.job(snakemake.log[0]):
     path = snakemake.input.parent
     parent = Linear(**artifacts.read_tensors(path)) if path else None
     x = children.inputs(features, parent)
-    head = children.fit(x, labels, len(settings["classes"]), settings["l2"])
+    head = children.fit(
+        x, labels, len(settings["classes"]), settings["l2"], settings["class_weights"]
+    )
     artifacts.write_tensors(snakemake.output[0], head)

@@ -11,7 +11,8 @@ with console.job(snakemake.log[0]):
     settings = taxonomy.complete(snakemake.params.parent, snakemake.input.taxonomy)
     torch.set_num_threads(settings["threads"])
     train = embeddings.read(snakemake.input.embeddings).examples(len(settings["parent_of"]))
-    objective = {key: settings[key] for key in ("objective", "child_weight") if key in settings}
+    own = ("objective", "child_weight", "class_weights")
+    objective = {key: settings[key] for key in own if key in settings}
     head = parent.fit(
         train,
         parent_of=np.array(settings["parent_of"]),
