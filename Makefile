@@ -55,7 +55,7 @@ lint: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m benchmarks.train
 	$(BIN)/python -m benchmarks.embed
-	$(BIN)/snakemake --cores $(CORES) --quiet all resources/datasets/demo100/train.parquet
+	$(BIN)/snakemake --cores $(CORES) --quiet all resources/datasets/demo100/train.npy
 	$(BIN)/python -m benchmarks.pixels
 
 # Whether each pin has a wheel for each platform; uv asks the package index, and downloads none.

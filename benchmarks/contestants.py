@@ -13,6 +13,7 @@ from typing import Any
 
 import accelerate
 import micromind
+import numpy as np
 import torch
 import torch.nn.functional as F
 from micromind.utils.checkpointer import Checkpointer, create_experiment_folder
@@ -110,7 +111,7 @@ class OneByOne(Dataset):
     """Images as the study reads them, repeated: arrays that PIL augments one by one."""
 
     def __init__(self, images: Images, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.arrays = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        self.arrays = np.ascontiguousarray(images.pixels.transpose(0, 2, 3, 1))
         self.fine, self.transform = images.fine.tolist(), transform
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ import yaml
 
 from treehead.backbones import embed
 from treehead.backbones.backbone import build
-from treehead.config import stages
+from treehead.config import settings, stages
 from treehead.data import dataset, embeddings
 from treehead.data.demo100 import classes
 
@@ -28,12 +28,13 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Print images per second of both, and from parquet to stored features."""
+    """Print images per second of both, and from stored images to stored features."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
     parser.add_argument("--images", type=int, default=1000, help="images a turn (default 1000)")
     options = parser.parse_args()
     config = yaml.safe_load(Path("config/config.yaml").read_text())
+    settings.check(config, "workflow/schemas/config.schema.yaml")
     config["backbone"] |= {"architecture": "phinet", "image_size": 160}
     threads, size = config["threads"]["backbone"], config["embed"]["batch_size"]
     torch.set_num_threads(threads)
@@ -41,9 +42,10 @@ def main() -> None:
     backbone = build(**stages.network(config))
 
     with tempfile.TemporaryDirectory() as folder:
-        parquet, onnx = Path(folder) / "images.parquet", Path(folder) / "backbone.onnx"
-        dataset.write(parquet, classes.rows(0, "train", options.images // 100))
-        images = dataset.images(parquet, 32)
+        files = [Path(folder) / f"test.{kind}" for kind in ("npy", "parquet")]
+        onnx = Path(folder) / "backbone.onnx"
+        dataset.write(*files, classes.examples(0, "train", options.images // 100), "test")
+        images = dataset.Pixels(files[0])
         embed.export(backbone, onnx, images[:64], threads)
         run, batch = embed.with_onnx(onnx, threads), torch.from_numpy(images[:64])
 
@@ -56,7 +58,7 @@ def main() -> None:
                 run(images[start : start + size])
 
         def end_to_end() -> None:
-            pixels, fine = dataset.part(parquet, "test", {"image_size": 32})
+            pixels, fine = dataset.part(*files, "test", {})
             features = embed.embed(pixels, ["identity"], run, size, "embed")
             target = Path(folder) / "features.safetensors"
             embeddings.write(target, embeddings.Embeddings(features, fine))
@@ -70,7 +72,7 @@ def main() -> None:
     print(f"PhiNet at 160 px, {threads} threads, median of {options.rounds} turns, images/s")
     print(f"  eager PyTorch, NCHW, batch 64      {64 / slow:7.0f}")
     print(f"  onnxruntime, batch {size:<3}             {64 / fast:7.0f}   {ratio:.1f} times eager")
-    print(f"  parquet to stored features         {len(images) / whole:7.0f}")
+    print(f"  stored images to stored features   {len(images) / whole:7.0f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from treehead.data import dataset
+from treehead.data.dataset import Pixels, labels
 
 
 def main() -> None:
@@ -15,8 +15,8 @@ def main() -> None:
     parser.add_argument("--data", default="resources/datasets/demo100", help="folder of demo100")
     folder = parser.parse_args().data
     (x, y), (u, v) = (
-        (dataset.images(file, 32).reshape(-1, 3 * 32 * 32) / 255, dataset.labels(file)[0])
-        for file in (f"{folder}/train.parquet", f"{folder}/test.parquet")
+        (Pixels(f"{file}.npy")[:].reshape(-1, 3 * 32 * 32) / 255, labels(f"{file}.parquet"))
+        for file in (f"{folder}/train", f"{folder}/test")
     )
     for strength in (1e-5, 1e-4, 1e-3):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -21,7 +22,7 @@ from benchmarks import contestants, figure
 from benchmarks.contestants import SIDE, Config
 from treehead import artifacts
 from treehead.backbones import cost, embed
-from treehead.data import dataset
+from treehead.config import settings
 from treehead.data.demo100 import classes
 from treehead.report import figures
 from treehead.training import compute
@@ -138,13 +139,15 @@ def embedding(config: Config, bench: Bench) -> Row:
     backbone, pixels = contestants.built(config), bench.images.pixels
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "backbone.onnx"
-        embed.export(backbone, onnx, pixels[:size].numpy(), threads)
+        embed.export(backbone, onnx, pixels[:size], threads)
         run = embed.with_onnx(onnx, threads)
     eager = torch.no_grad()(backbone.forward)
     table = turns(
         {
-            "ours": partial(contestants.embedding_with, run, pixels.numpy(), size),
-            "eager": partial(contestants.embedding_with, eager, pixels, EAGER_BATCH),
+            "ours": partial(contestants.embedding_with, run, pixels, size),
+            "eager": partial(
+                contestants.embedding_with, eager, torch.from_numpy(pixels), EAGER_BATCH
+            ),
         },
         bench,
     )
@@ -179,12 +182,9 @@ def configured(config: Config, larger: Config, architecture: str, size: int) -> 
 
 
 def drawn() -> Images:
-    """Some images of demo100, read from a parquet file like the pipeline's."""
-    with tempfile.TemporaryDirectory() as folder:
-        parquet = Path(folder) / "images.parquet"
-        dataset.write(parquet, classes.rows(0, "train", PER_CLASS))
-        pixels, (fine, _) = dataset.images(parquet, SIDE), dataset.labels(parquet)
-    return Images(torch.from_numpy(pixels), torch.from_numpy(fine))
+    """Some images of demo100."""
+    pixels, fine = zip(*classes.examples(0, "train", PER_CLASS), strict=True)
+    return Images(np.stack(pixels), torch.tensor(fine))
 
 
 def printed(table: pd.DataFrame, shown: dict[str, tuple[str, str]]) -> str:
@@ -241,6 +241,7 @@ def main() -> None:
     config, larger = (
         yaml.safe_load(Path(f"config/{name}.yaml").read_text()) for name in ("config", "cifar100")
     )
+    settings.check(config, "workflow/schemas/config.schema.yaml")
     threads = config["threads"]["backbone"]
     torch.set_num_threads(threads)
     precisions = dict.fromkeys([torch.float32, compute.precision("auto", "cpu")])

@@ -12,9 +12,11 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +26,8 @@ from PIL import Image
 from snakemake.utils import update_config
 
 from treehead.config import settings
-from treehead.data import dataset
+from treehead.data import catalog
+from treehead.data.catalog import Catalog
 from treehead.data.demo100 import classes
 
 ROOT = Path(__file__).parents[1]
@@ -161,11 +164,16 @@ def effective(project: Project) -> dict[str, Any]:
     return merged
 
 
-def checked(project: Project) -> dict[str, Any]:
-    """The configuration of a project as the graph checks and completes it."""
+def checked(project: Project) -> tuple[dict[str, Any], Catalog]:
+    """The configuration of a project as the graph checks and completes it, and its catalog."""
     config = effective(project)
-    settings.check(config, ROOT / "workflow/schemas/config.schema.yaml")
-    return config
+    dataset = config["dataset"]
+    with chdir(project.folder):
+        settings.check(config, ROOT / "workflow/schemas/config.schema.yaml")
+        kept = f"resources/datasets/{dataset['name']}/source.json"
+        found = catalog.known(dataset, kept, look=False)
+    settings.complete(config, found)
+    return config, found
 
 
 def _told(text: str) -> Iterator[Job]:
@@ -235,18 +243,14 @@ def own_dataset(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     mine = project.folder / "mine"
     mine.mkdir()
     for split, count in (("train", 8), ("test", 2)):
-        rows = [
-            (classes.png(classes.image(0, split, fine, index)), fine, 0)
-            for index in range(count)
-            for fine in range(6)
-        ]
-        dataset.write(mine / f"{split}-00000-of-00001.parquet", rows)
+        fine = list(range(6)) * count
+        images = [classes.image(0, split, label, row // 6) for row, label in enumerate(fine)]
+        write_parquet(mine / f"{split}-00000-of-00001.parquet", images, fine, [0] * len(fine))
     tree = {"0": {"4": 0}, "1": {"0": 0, "5": 1}, "2": {"2": 0, "1": 1, "3": 2}}
     (mine / "tree.json").write_text(json.dumps({"tree": tree}, indent=1))
     settings = {
         "dataset.name": "mine",
         "dataset.source": "mine",
-        "dataset.classes": 6,
         "dataset.train_per_class": None,
         "dataset.test_per_class": None,
         "taxonomy": "mine/tree.json",
@@ -287,13 +291,18 @@ def write_cifar100(path: Path) -> None:
     tree = json.loads((ROOT / "resources/taxonomies/cifar100.json").read_text())["tree"]
     coarse = {int(fine): int(parent) for parent in tree for fine in tree[parent]}
     fine = [*range(100), *range(100)]
-    images = [{"bytes": png((label, 0, 0), 32), "path": None} for label in fine]
-    columns = {"img": images, "fine_label": fine, "coarse_label": [coarse[one] for one in fine]}
-    pq.write_table(pa.table(columns), path)
+    images = [np.full((32, 32, 3), label, dtype=np.uint8) for label in fine]
+    write_parquet(path, images, fine, [coarse[label] for label in fine])
 
 
-def png(color: tuple[int, int, int], size: int) -> bytes:
-    """A square image of one colour."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (size, size), color).save(buffer, "PNG")
-    return buffer.getvalue()
+def write_parquet(path: Path, images: list[np.ndarray], fine: list, coarse: list) -> None:
+    """Images (h, w, 3) uint8 and their labels in the layout of the hub's `uoft-cs/cifar100`."""
+    pictures = [{"bytes": png(image), "path": None} for image in images]
+    pq.write_table(pa.table({"img": pictures, "fine_label": fine, "coarse_label": coarse}), path)
+
+
+def png(image: np.ndarray) -> bytes:
+    """An image (h, w, 3) uint8 as a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()

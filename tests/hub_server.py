@@ -2,9 +2,11 @@
 
 It answers HEAD and GET on `/[datasets/]<repo>/resolve/<revision>/<file>`, whole or by Range, with
 the headers that the client reads: X-Repo-Commit, X-Linked-Etag, X-Linked-Size and X-Error-Code.
+`/api/datasets/<repo>/revision/<revision>` names the commit, and `tree` the files.
 """
 
 import hashlib
+import json
 import socket
 import struct
 import threading
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 COMMIT = "1" * 40
 
@@ -32,12 +35,13 @@ class Hub:
     """What the server holds, how it misbehaves, and what it was asked.
 
     `files` maps a path such as `datasets/owner/name/file` to its bytes; `branches` are the
-    revisions that stand for COMMIT.
+    revisions that stand for the last commit, and `past` has the files of earlier ones.
     """
 
     files: dict[str, bytes]
     branches: tuple[str, ...] = ("main",)
     commit: str | None = COMMIT  # None: a server that is no hub
+    past: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refusal: tuple[int, str] | None = None  # status and X-Error-Code of every answer
     xet: str | None = None  # the address of a Xet storage that the files are said to be in
     wrong_bytes: bool = False  # right size, right headers, other content
@@ -82,22 +86,32 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         asked_range, authorization = self.headers["Range"], self.headers["Authorization"]
         self.hub.requests.append(Request(self.command, self.path, asked_range, authorization))
-        repo, found, rest = self.path.strip("/").partition("/resolve/")
+        path = unquote(urlsplit(self.path).path).strip("/")
+        kind = next((k for k in ("resolve", "revision", "tree") if f"/{k}/" in path), None)
+        repo, _, rest = path.removeprefix("api/").partition(f"/{kind}/")
         revision, _, filename = rest.partition("/")
+        current = revision in (*self.hub.branches, self.hub.commit or COMMIT)
+        files = self.hub.files if current else self.hub.past.get(revision)
+        commit = self.hub.commit if current else revision
         if "/xet-read-token/" in self.path:
             self._send_xet_token()
-        elif not found:
+        elif kind is None:
             self._refuse(404, "")
         elif self.hub.refusal:
             self._refuse(*self.hub.refusal)
-        elif not any(path.startswith(f"{repo}/") for path in self.hub.files):
+        elif not any(name.startswith(f"{repo}/") for name in self.hub.files):
             self._refuse(401, "RepoNotFound")
-        elif revision not in (*self.hub.branches, COMMIT):
+        elif files is None:
             self._refuse(404, "RevisionNotFound")
-        elif f"{repo}/{filename}" not in self.hub.files:
+        elif kind == "revision":
+            self._send_json({"id": repo.partition("/")[2], "sha": commit})
+        elif kind == "tree":
+            own = {name: files[name] for name in files if name.startswith(f"{repo}/")}
+            self._send_json([_listed(n.removeprefix(f"{repo}/"), c) for n, c in own.items()])
+        elif f"{repo}/{filename}" not in files:
             self._refuse(404, "EntryNotFound")
         else:
-            self._send(self.hub.files[f"{repo}/{filename}"], asked_range, with_body)
+            self._send(files[f"{repo}/{filename}"], commit, asked_range, with_body)
 
     def _refuse(self, status: int, code: str) -> None:
         self.send_response(status)
@@ -113,7 +127,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, content: bytes, asked_range: str | None, with_body: bool) -> None:
+    def _send_json(self, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _send(
+        self, content: bytes, commit: str | None, asked_range: str | None, with_body: bool
+    ) -> None:
         start = int(asked_range.removeprefix("bytes=").removesuffix("-")) if asked_range else 0
         self.send_response(206 if asked_range else 200)
         if asked_range:
@@ -123,8 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header("X-Linked-Size", str(len(content)))
-        if self.hub.commit:
-            self.send_header("X-Repo-Commit", self.hub.commit)
+        if commit:
+            self.send_header("X-Repo-Commit", commit)
         if self.hub.xet:
             self.send_header("X-Xet-Hash", hashlib.sha256(content).hexdigest())
             self.send_header("Link", f'<{self.hub.url}/api/xet-read-token/main>; rel="xet-auth"')
@@ -144,3 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
+
+
+def _listed(path: str, content: bytes) -> dict[str, object]:
+    """A file as the hub lists it."""
+    oid = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    return {"type": "file", "path": path, "size": len(content), "oid": oid}

@@ -1,29 +1,28 @@
-"""Images and labels come out of parquet as they went in; what is wrong is named by file and row."""
+"""The canonical form: images are read by slices as they were written, and parts are what they say.
 
-import io
-import struct
-import zlib
-from collections.abc import Callable
+A given val is val; else a part of train is, stratified and seeded, or by whole groups.
+"""
+
+import pickle
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
 
 from treehead.artifacts import InputError
 from treehead.data import dataset
+from treehead.data.dataset import Pixels, Row
 
 SIZE = 8
-KNOWN = {"classes": 3, "image_size": SIZE, "train_per_class": 4, "test_per_class": 4}
-UNKNOWN = {**KNOWN, "train_per_class": None, "test_per_class": None}
 BALANCED = [0, 1, 2] * 4
 
 some_labels = arrays.arrays(np.int64, st.integers(1, 120), elements=st.integers(0, 5))
+fractions = st.floats(0.01, 0.5)
+seeds = st.integers(0, 2**32 - 1)
 
 
 def pictures(n: int, size: int = SIZE) -> np.ndarray:
@@ -31,185 +30,131 @@ def pictures(n: int, size: int = SIZE) -> np.ndarray:
     return np.random.default_rng(n).integers(0, 256, (n, 3, size, size), dtype=np.uint8)
 
 
-def encoded(image: np.ndarray, format: str = "PNG", mode: str = "RGB") -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image.transpose(1, 2, 0)).convert(mode).save(file, format)
-    return file.getvalue()
-
-
-def stored(path: Path, fine: list[int], **columns: object) -> Path:
-    """A file with these fine labels and random images, and `columns` in place of its own."""
-    table = {
-        "img": [{"bytes": encoded(image), "path": None} for image in pictures(len(fine))],
-        "fine_label": fine,
-        "coarse_label": [0] * len(fine),
-        **columns,
-    }
-    pq.write_table(pa.table({key: value for key, value in table.items() if value}), path)
-    return path
-
-
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "train.parquet"
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "train.npy", tmp_path / "train.parquet"
 
 
-def test_written_images_and_labels_are_read_back(path: Path):
-    images, fine, coarse = pictures(5), [2, 0, 1, 1, 2], [1, 0, 0, 0, 1]
-    dataset.write(path, zip(map(encoded, images), fine, coarse, strict=True))
-    np.testing.assert_array_equal(dataset.images(path, SIZE), images)
-    for found, expected in zip(dataset.labels(path), (fine, coarse), strict=True):
-        assert found.tolist() == expected
-        assert found.dtype == np.int64
+def written(files: tuple[Path, Path], fine: list[int], part: str = "train") -> np.ndarray:
+    """Write random images of a part with these labels, and return them."""
+    images = pictures(len(fine))
+    dataset.write(*files, zip(images, fine, strict=True), part)
+    return images
 
 
-def test_a_file_is_written_in_the_layout_of_the_hub(path: Path):
-    dataset.write(path, [(encoded(pictures(1)[0]), 1, 0)])
-    schema = pq.read_schema(path)
-    assert schema.names == ["img", "fine_label", "coarse_label"]
-    assert schema.field("img").type == pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+def test_written_images_and_labels_are_read_back(files: tuple[Path, Path]):
+    images = written(files, [2, 0, 1, 1, 2])
+    np.testing.assert_array_equal(Pixels(files[0])[:], images)
+    labels = dataset.labels(files[1])
+    assert labels.tolist() == [2, 0, 1, 1, 2]
+    assert labels.dtype == np.int64
 
 
-def test_chosen_rows_are_read_in_the_order_of_the_choice(path: Path):
-    stored(path, BALANCED)
-    rows = np.array([7, 0, 3])
-    np.testing.assert_array_equal(dataset.images(path, SIZE, rows), pictures(12)[rows])
+def test_the_images_are_a_plain_npy_file(files: tuple[Path, Path]):
+    """Anyone reads it with numpy, mapped or whole."""
+    images = written(files, [0, 1, 2])
+    for mode in (None, "r"):
+        found = np.load(files[0], mmap_mode=mode, allow_pickle=False)
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, images)
 
 
-def test_files_of_many_row_groups_are_read_whole(path: Path):
-    stored(path, BALANCED)
-    pq.write_table(pq.read_table(path), path, row_group_size=5)
-    np.testing.assert_array_equal(dataset.images(path, SIZE), pictures(12))
-    assert dataset.labels(path)[0].tolist() == BALANCED
-    dataset.check(path, KNOWN, "train")
-
-
-@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("P", 1), ("RGBA", 3)])
-def test_any_mode_of_png_becomes_rgb(path: Path, mode: str, channels: int):
-    image = np.broadcast_to(pictures(1)[0][:channels], (3, SIZE, SIZE)) // 32 * 32
-    stored(path, [0], img=[{"bytes": encoded(image, mode=mode), "path": None}])
-    decoded = dataset.images(path, SIZE)
-    assert decoded.shape == (1, 3, SIZE, SIZE)
-    if mode != "P":  # a palette may be of other colours
-        np.testing.assert_array_equal(decoded[0], image)
-
-
-@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int32(), pa.uint64()])
-def test_labels_of_any_integer_type_are_int64(path: Path, kind: pa.DataType):
-    """torch takes no other, and a uint8 of class 2 times 100 classes would be 200 at most."""
-    stored(path, BALANCED, fine_label=pa.array(BALANCED, kind))
-    fine, coarse = dataset.labels(path)
-    assert (fine.dtype, coarse.dtype) == (np.int64, np.int64)
-    assert fine.tolist() == BALANCED
-
-
-@pytest.mark.parametrize("settings", [KNOWN, UNKNOWN])
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_a_balanced_file_passes(path: Path, settings: dict, split: str):
-    dataset.check(stored(path, BALANCED), settings, split)
-
-
-def spoiled(replace: Callable[[dict], None]) -> Callable[[Path], Path]:
-    """Write a balanced file after a change of its columns."""
-
-    def write(path: Path) -> Path:
-        columns = {
-            "img": [{"bytes": encoded(image), "path": None} for image in pictures(12)],
-            "fine_label": list(BALANCED),
-            "coarse_label": [0] * 12,
+def test_the_table_has_a_row_an_image(files: tuple[Path, Path]):
+    images = written(files, [1, 0], "test")
+    assert pq.read_table(files[1]).schema.equals(dataset.SCHEMA)
+    assert pq.read_table(files[1]).to_pylist() == [
+        {
+            "path": f"test {row}",
+            "label": label,
+            "part": "test",
+            "group": None,
+            "digest": dataset.digest(images[row]),
         }
-        replace(columns)
-        return stored(path, BALANCED, **columns)
-
-    return write
+        for row, label in enumerate((1, 0))
+    ]
 
 
-def at(column: str, row: int, value: object) -> Callable[[dict], None]:
-    return lambda columns: columns[column].__setitem__(row, value)
+def test_images_of_no_contiguous_memory_are_written_as_they_look(files: tuple[Path, Path]):
+    """Such as an image (h, w, 3) whose channels are put first."""
+    image = pictures(1)[0]
+    shown = image.transpose(1, 2, 0).copy()
+    dataset.write(*files, [(shown.transpose(2, 0, 1), 0)], "train")
+    np.testing.assert_array_equal(Pixels(files[0])[:], image[None])
 
 
-def instead(column: str, values: object) -> Callable[[dict], None]:
-    return lambda columns: columns.__setitem__(column, values)
-
-
-def truncated(path: Path) -> Path:
-    path.write_bytes(stored(path, BALANCED).read_bytes()[:-100])
-    return path
-
-
-def overwritten(path: Path) -> Path:
-    path.write_bytes(b"not parquet, but a letter to you")
-    return path
-
-
-def of_claimed_size(side: int) -> bytes:
-    """A PNG of a few bytes whose header claims side x side pixels."""
-    png = encoded(pictures(1)[0])
-    header = b"IHDR" + struct.pack(">II", side, side) + png[24:29]
-    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
-
-
-LARGE = encoded(pictures(1, SIZE + 1)[0])
-HALF = encoded(pictures(1)[0])[:60]
+def test_the_same_images_are_the_same_bytes(files: tuple[Path, Path], tmp_path: Path):
+    written(files, BALANCED)
+    again = tmp_path / "again.npy", tmp_path / "again.parquet"
+    written(again, BALANCED)
+    for one, other in zip(files, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("write", "sentence"),
+    "asked",
     [
-        (lambda path: path, "does not exist; check dataset.source"),
-        (truncated, "is not a complete parquet file"),
-        (overwritten, "is not a complete parquet file"),
-        (spoiled(instead("img", None)), "has no column img"),
-        (spoiled(instead("fine_label", None)), "has no column fine_label"),
-        (spoiled(instead("coarse_label", None)), "has no column coarse_label"),
-        (spoiled(instead("fine_label", list("abcabcabcabc"))), "column fine_label is string"),
-        (spoiled(instead("coarse_label", [0.0] * 12)), "column coarse_label is double"),
-        (spoiled(instead("img", [b"png"] * 12)), "column img is binary"),
-        (spoiled(instead("img", [{"path": "a.png"}] * 12)), "column img is struct<path: string>"),
-        (spoiled(instead("img", [{"bytes": "png"}] * 12)), "column img is struct<bytes: string>"),
-        (spoiled(at("fine_label", 5, None)), "row 5: fine_label is empty"),
-        (spoiled(at("coarse_label", 11, None)), "row 11: coarse_label is empty"),
-        (spoiled(at("img", 3, None)), "row 3: img is empty"),
-        (spoiled(at("img", 4, {"bytes": None})), "row 4: the image can't be decoded"),
-        (spoiled(at("img", 4, {"bytes": b""})), "row 4: the image can't be decoded"),
-        (spoiled(at("img", 6, {"bytes": HALF})), "row 6: the image can't be decoded"),
-        (spoiled(at("img", 7, {"bytes": b"GIF"})), "row 7: the image can't be decoded"),
-        (spoiled(at("img", 8, {"bytes": LARGE})), "row 8: the image is 9 x 9 pixels, not 8 x 8"),
-        (spoiled(at("img", 2, {"bytes": of_claimed_size(50_000)})), "row 2: the image"),
-        (spoiled(at("fine_label", 9, 3)), r"row 9: fine_label is 3, outside 0\.\.2"),
-        (spoiled(at("fine_label", 2, -1)), r"row 2: fine_label is -1, outside 0\.\.2"),
-        (spoiled(at("coarse_label", 1, 3)), r"row 1: coarse_label is 3, outside 0\.\.2"),
-        (spoiled(at("fine_label", 1, 0)), "has 5 images of class 0, not 4"),
+        slice(None),
+        slice(3, 7),
+        slice(10, 99),
+        slice(0, 0),
+        slice(None, None, 3),
+        np.array([7, 0, 3]),
+        np.array([5, 5]),
+        np.array([-1]),
+        np.array([], dtype=np.int64),
+        np.arange(12) % 2 == 0,
     ],
+    ids=str,
 )
-def test_what_is_wrong_is_named_by_file_and_row(path: Path, write, sentence: str):
-    with pytest.raises(InputError, match=rf"train\.parquet.*{sentence}"):
-        dataset.check(write(path), KNOWN, "train")
+@pytest.mark.parametrize("rows", [None, np.array([11, 2, 5, 3, 7, 0, 1, 8])], ids=["all", "some"])
+def test_pixels_are_asked_for_as_of_an_array(files: tuple[Path, Path], rows, asked):
+    chosen = written(files, BALANCED)[slice(None) if rows is None else rows]
+    if isinstance(asked, np.ndarray) and asked.dtype == bool:
+        asked = asked[: len(chosen)]
+    pixels = Pixels(files[0], rows)
+    assert len(pixels) == len(chosen)
+    assert pixels.shape == chosen.shape
+    found = pixels[asked]
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, chosen[asked], strict=True)
 
 
-def test_the_first_image_is_looked_at_before_memory_for_all_is_asked_for(path: Path):
-    stored(path, BALANCED)
-    with pytest.raises(InputError, match=r"row 0: the image is 8 x 8 pixels, not 9+ x 9+"):
-        dataset.images(path, 9_999_999)
+def test_only_the_images_that_are_asked_for_are_read(files: tuple[Path, Path]):
+    """The file is cut after the third image: the others are there only as long as none is read."""
+    images = written(files, BALANCED)
+    pixels = Pixels(files[0])
+    with open(files[0], "rb+") as file:
+        file.truncate(files[0].stat().st_size - 9 * images[0].nbytes)
+    np.testing.assert_array_equal(pixels[np.array([2, 0])], images[[2, 0]])
+    with pytest.raises(InputError, match=r"train\.npy ends before image 3; delete it and run"):
+        pixels[2:4]
 
 
-@pytest.mark.parametrize("fine", [[0, 0, 2, 2], [0, 0, 1, 2, 2], [0, 0, 1, 1]])
-def test_train_needs_two_images_of_each_class(path: Path, fine: list[int]):
-    stored(path, fine)
-    with pytest.raises(InputError, match=r"train\.parquet has [01] images of class [12]"):
-        dataset.check(path, UNKNOWN, "train")
-    dataset.check(path, UNKNOWN, "test")
+def test_what_is_read_is_a_copy(files: tuple[Path, Path]):
+    images = written(files, BALANCED)
+    pixels = Pixels(files[0])
+    pixels[:][...] = 0
+    np.testing.assert_array_equal(pixels[:], images)
 
 
-def test_a_bad_image_that_is_not_asked_for_does_not_stop_a_part(path: Path):
-    """But `check` has looked at all of them before."""
-    spoiled(at("img", 3, {"bytes": b"GIF"}))(path)
-    assert len(dataset.images(path, SIZE, np.array([0, 1, 2]))) == 3
-    with pytest.raises(InputError, match="row 3"):
-        dataset.images(path, SIZE, np.array([2, 3]))
+def test_pixels_are_given_to_other_processes(files: tuple[Path, Path]):
+    images = written(files, BALANCED)
+    again = pickle.loads(pickle.dumps(Pixels(files[0], np.array([4, 2]))))
+    np.testing.assert_array_equal(again[:], images[[4, 2]])
 
 
-@given(fine=some_labels, fraction=st.floats(0.01, 0.5), seed=st.integers(0, 2**32 - 1))
+def test_a_file_of_many_images_is_read_by_slices(files: tuple[Path, Path]):
+    """A label that needs two bytes, and more rows than parquet reads at a time."""
+    fine = list(range(1000))
+    images = pictures(1000, 1)
+    dataset.write(*files, zip(images, fine, strict=True), "train")
+    assert dataset.labels(files[1]).tolist() == fine
+    pixels = Pixels(files[0])
+    found = np.concatenate([pixels[start : start + 96] for start in range(0, 1000, 96)])
+    np.testing.assert_array_equal(found, images)
+
+
+@given(fine=some_labels, fraction=fractions, seed=seeds)
 def test_train_and_val_are_a_stratified_partition(fine: np.ndarray, fraction: float, seed: int):
     parts = dataset.split(fine, fraction, seed)
     assert sorted(np.concatenate([parts["train"], parts["val"]])) == list(range(len(fine)))
@@ -220,19 +165,23 @@ def test_train_and_val_are_a_stratified_partition(fine: np.ndarray, fraction: fl
         assert abs(in_val - fraction * count) <= 1
         if count > 1:
             assert 1 <= in_val < count, "a class with two images is on both sides"
+        else:
+            assert in_val == 0, "the only image of a class is trained on"
 
 
-@given(fine=some_labels, seed=st.integers(0, 2**32 - 1))
-def test_the_same_seed_gives_the_same_split(fine: np.ndarray, seed: int):
-    one, again = dataset.split(fine, 0.3, seed), dataset.split(fine, 0.3, seed)
+@given(fine=some_labels, seed=seeds, grouped=st.booleans())
+def test_the_same_seed_gives_the_same_split(fine: np.ndarray, seed: int, grouped: bool):
+    groups = np.arange(len(fine)) // 3 if grouped else None
+    one, again = (dataset.split(fine, 0.3, seed, groups) for _ in range(2))
     assert one.keys() == again.keys()
     for name in one:
         np.testing.assert_array_equal(one[name], again[name])
 
 
-def test_another_seed_gives_another_split():
+@pytest.mark.parametrize("groups", [None, np.arange(100) // 2 % 40], ids=["images", "groups"])
+def test_another_seed_gives_another_split(groups: np.ndarray | None):
     fine = np.tile(np.arange(5), 20)
-    chosen = [tuple(dataset.split(fine, 0.2, seed)["val"]) for seed in range(20)]
+    chosen = [tuple(dataset.split(fine, 0.2, seed, groups)["val"]) for seed in range(20)]
     assert len(set(chosen)) == 20
 
 
@@ -242,17 +191,120 @@ def test_val_is_not_the_first_images_of_a_class():
     assert set(val) != set(range(80, 100))
 
 
-def test_the_parts_are_what_the_split_says(path: Path):
-    stored(path, BALANCED)
-    settings = {"image_size": SIZE, "val_fraction": 0.25, "seed": 3}
+@given(data=st.data(), fine=some_labels, fraction=fractions, seed=seeds)
+def test_a_group_is_on_one_side(data: st.DataObject, fine: np.ndarray, fraction: float, seed: int):
+    """And each class that val has stays in train."""
+    groups = data.draw(arrays.arrays(np.int64, len(fine), elements=st.integers(0, 12)))
+    names = np.array([f"plant {number}" for number in range(13)], dtype=object)[groups]
+    parts = dataset.split(fine, fraction, seed, names)
+    assert sorted(np.concatenate([parts["train"], parts["val"]])) == list(range(len(fine)))
+    assert not set(names[parts["train"]]) & set(names[parts["val"]])
+    assert set(fine[parts["val"]]) <= set(fine[parts["train"]])
+    for label in np.unique(fine):
+        count, in_val = (fine == label).sum(), (fine[parts["val"]] == label).sum()
+        assert in_val <= max(1, round(fraction * count)), "no class gives more than it has to"
+
+
+def test_groups_of_one_image_are_split_as_images():
+    """Then the shares of all classes are the fraction, as without groups."""
+    fine = np.repeat(np.arange(4), 50)
+    val = dataset.split(fine, 0.2, 0, np.arange(200))["val"]
+    assert np.bincount(fine[val]).tolist() == [10] * 4
+
+
+def test_many_small_groups_give_about_the_fraction():
+    """As the cameras or plants of a real set: here ten images each, of two of the classes."""
+    fine = np.concatenate([[plant % 5] * 6 + [(plant + 1) % 5] * 4 for plant in range(100)])
+    groups = np.repeat(np.arange(100), 10)
+    val = dataset.split(fine, 0.2, 0, groups)["val"]
+    shares = np.bincount(fine[val], minlength=5) / np.bincount(fine)
+    assert (shares > 0.15).all()
+    assert (shares <= 0.2).all()
+
+
+def table(files: tuple[Path, Path], rows: list[tuple[int, str, str | None]]) -> np.ndarray:
+    """Write images whose rows are label, part and group, and return them."""
+    images = written(files, [label for label, _, _ in rows])
+    full = [Row(str(at), label, part, group, "") for at, (label, part, group) in enumerate(rows)]
+    dataset.write_table(files[1], full)
+    return images
+
+
+def test_the_parts_are_what_the_split_says(files: tuple[Path, Path]):
+    images = written(files, BALANCED)
+    settings = {"val_fraction": 0.25, "seed": 3}
     rows = dataset.split(np.array(BALANCED), 0.25, 3)
     for name in ("train", "val"):
-        images, fine = dataset.part(path, name, settings)
-        np.testing.assert_array_equal(images, pictures(12)[rows[name]])
+        pixels, fine = dataset.part(*files, name, settings)
+        np.testing.assert_array_equal(pixels[:], images[rows[name]])
         np.testing.assert_array_equal(fine, np.array(BALANCED)[rows[name]])
 
 
-def test_test_is_never_split(path: Path):
-    images, fine = dataset.part(stored(path, BALANCED), "test", {"image_size": SIZE})
-    np.testing.assert_array_equal(images, pictures(12))
+def test_test_is_never_split(files: tuple[Path, Path]):
+    images = written(files, BALANCED, "test")
+    pixels, fine = dataset.part(*files, "test", {})
+    np.testing.assert_array_equal(pixels[:], images)
     assert fine.tolist() == BALANCED
+
+
+def test_a_given_val_is_used_whatever_the_fraction(files: tuple[Path, Path]):
+    """It may lack a class, and its rows may stand anywhere."""
+    rows = [(0, "val", None), (1, "train", None), (0, "train", None), (0, "val", None)]
+    images = table(files, rows)
+    for fraction in (0.1, 0.5):
+        settings = {"val_fraction": fraction, "seed": 0}
+        pixels, fine = dataset.part(*files, "val", settings)
+        np.testing.assert_array_equal(pixels[:], images[[0, 3]])
+        assert fine.tolist() == [0, 0]
+        pixels, fine = dataset.part(*files, "train", settings)
+        np.testing.assert_array_equal(pixels[:], images[[1, 2]])
+        assert fine.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("given_val", [True, False])
+def test_what_is_dropped_is_in_no_part(files: tuple[Path, Path], given_val: bool):
+    rows = [(label, "train", None) for label in BALANCED]
+    rows[4] = (1, "dropped", None)
+    rows[7] = (1, "val" if given_val else "train", None)
+    images = table(files, rows)
+    settings = {"val_fraction": 0.25, "seed": 0}
+    found = [
+        image.tobytes()
+        for name in ("train", "val")
+        for image in dataset.part(*files, name, settings)[0][:]
+    ]
+    expected = [image.tobytes() for row, image in enumerate(images) if row != 4]
+    assert sorted(found) == sorted(expected)
+
+
+def test_val_is_of_whole_groups_if_each_image_has_one(files: tuple[Path, Path]):
+    rows = [(at % 2, "train", f"plant {at // 4}") for at in range(40)]
+    images = table(files, rows)
+    group_of = {image.tobytes(): group for image, (_, _, group) in zip(images, rows, strict=True)}
+    sides = [
+        {group_of[image.tobytes()] for image in dataset.part(*files, name, settings)[0][:]}
+        for settings in [{"val_fraction": 0.2, "seed": 0}]
+        for name in ("train", "val")
+    ]
+    assert not sides[0] & sides[1]
+    assert len(sides[0] | sides[1]) == 10
+    assert len(sides[1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given_mean", "expected"), [(None, [0.1, 0.2, 0.3]), ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])]
+)
+def test_a_network_has_the_mean_of_the_data_unless_one_is_given(
+    tmp_path: Path, given_mean: list | None, expected: list
+):
+    statistics = tmp_path / "statistics.json"
+    statistics.write_text('{"images": 7, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}')
+    network = {"size": 32, "normalization": {"mean": given_mean, "std": None}}
+    found = dataset.normalized(network, [str(statistics)])
+    assert found == {"size": 32, "normalization": {"mean": expected, "std": [0.4, 0.5, 0.6]}}
+    both = {"size": 32, "normalization": {"mean": [0.5] * 3, "std": [0.2] * 3}}
+    assert dataset.normalized(both, []) == both
+
+
+def test_the_first_of_each_class_are_found_where_they_are():
+    assert dataset.first_of_each(np.array([1, 0, 1, 2, 0, 1]), 2).tolist() == [1, 4, 0, 2, 3]

@@ -1,7 +1,6 @@
 """The drawn data set: fixed to the byte, with a real taxonomy, neither trivial nor impossible."""
 
 import hashlib
-import io
 import warnings
 from collections import Counter
 from itertools import pairwise
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -76,31 +74,34 @@ def test_an_unknown_split_is_refused():
         classes.image(0, "validation", 0, 0)
 
 
-def test_rows_hold_every_class_equally_often_with_its_own_superclass():
-    rows = list(classes.rows(0, "test", 2))
-    assert Counter(fine for _, fine, _ in rows) == dict.fromkeys(range(100), 2)
-    assert all(parent == classes.SUPERCLASS_OF[fine] for _, fine, parent in rows)
+def test_examples_hold_every_class_equally_often():
+    labels = [fine for _, fine in classes.examples(0, "test", 2)]
+    assert Counter(labels) == dict.fromkeys(range(100), 2)
 
 
-def test_rows_are_png_files_of_the_images():
-    for png, fine, _ in classes.rows(5, "test", 1):
-        with Image.open(io.BytesIO(png)) as opened:
-            assert opened.format == "PNG"
-            drawn = classes.image(5, "test", fine, 0)
-            np.testing.assert_array_equal(np.asarray(opened), drawn)
+def test_examples_are_the_images_with_their_channels_first():
+    for image, fine in classes.examples(5, "test", 1):
+        assert image.shape == (3, 32, 32)
+        drawn = classes.image(5, "test", fine, 0)
+        np.testing.assert_array_equal(image.transpose(1, 2, 0), drawn)
 
 
-def test_rows_are_the_same_each_time_and_shuffled():
-    rows = list(classes.rows(0, "test", 1))
-    assert rows == list(classes.rows(0, "test", 1))
-    assert rows != list(classes.rows(1, "test", 1))
-    labels = [fine for _, fine, _ in rows]
+def drawn(seed: int, split: str, per_class: int) -> list[tuple[bytes, int]]:
+    """The bytes and the label of each example."""
+    return [(image.tobytes(), fine) for image, fine in classes.examples(seed, split, per_class)]
+
+
+def test_examples_are_the_same_each_time_and_shuffled():
+    one = drawn(0, "test", 1)
+    assert one == drawn(0, "test", 1)
+    assert one != drawn(1, "test", 1)
+    labels = [fine for _, fine in one]
     assert labels != sorted(labels)
 
 
 def test_a_larger_set_holds_the_images_of_a_smaller_one():
-    small = {png for png, _, _ in classes.rows(0, "train", 1)}
-    large = {png for png, _, _ in classes.rows(0, "train", 2)}
+    small = {image for image, _ in drawn(0, "train", 1)}
+    large = {image for image, _ in drawn(0, "train", 2)}
     assert len(small) == 100
     assert len(large) == 200
     assert small < large

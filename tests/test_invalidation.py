@@ -98,25 +98,26 @@ def expressions() -> dict[str, str]:
     found = {}
     for rule, body in zip(parts[::2], parts[1::2], strict=True):
         if given := re.search(r"^ +params:\n(.*?)^ +script:", body, re.MULTILINE | re.DOTALL):
-            (found[rule],) = re.findall(r"^ +\w+=(.*),\n\Z", given[1], re.DOTALL)
+            (parameter,) = ast.parse(f"params({given[1].strip()})", mode="eval").body.keywords
+            found[rule] = ast.unparse(parameter.value)
     return found
 
 
 def parameters(project: Project) -> Callable[[Job], Any]:
     """The parameter of a job, which its rule takes from the configuration of the project."""
-    config = checked(project)
-    dataset = config["dataset"]
+    config, catalog = checked(project)
     names = {
         "config": config,
         "configured": lambda wildcards: config,
         "stages": stages,
         "HEADS": sweeps.expand(config["heads"]),
+        "CATALOG": catalog,
         "TAXONOMY": trees.choose(
             config["taxonomy"],
             config["taxonomy_level"],
-            dataset=dataset["name"],
-            names=trees.fine_names(dataset["name"], dataset["classes"]),
-            ancestors=None,
+            dataset=config["dataset"]["name"],
+            names=catalog.names,
+            ancestors=catalog.above,
         ),
     }
     written = expressions()
@@ -342,13 +343,19 @@ def test_a_class_that_moves_retrains_two_children_of_a_frozen_backbone(
 
 
 def test_the_run_records_the_config_that_it_used(pristine: Project, own_run: Project):
-    for project in (pristine, own_run):
-        text = (project.folder / "results/config.yaml").read_text()
-        assert yaml.safe_load(text) == effective(project)
+    """With the number of classes, which the data tell, in place of null."""
+    for project, classes in ((pristine, 100), (own_run, 6)):
+        used = yaml.safe_load((project.folder / "results/config.yaml").read_text())
+        assert used == checked(project)[0]
+        assert used["dataset"]["classes"] == classes
+        given = effective(project)
+        assert {key for key in used if used[key] != given[key]} == {"dataset"}
+        filled = {key for key, value in given["dataset"].items() if used["dataset"][key] != value}
+        assert filled == {key for key in filled if given["dataset"][key] is None}
 
 
 def is_of_test(file: str) -> bool:
-    return file.endswith(("/test.parquet", "/embeddings/test.safetensors"))
+    return file.endswith(("/test.npy", "/test.parquet", "/embeddings/test.safetensors"))
 
 
 def test_test_images_are_seen_by_embed_and_evaluation_only(every_job: list[Job]):
@@ -365,7 +372,7 @@ def test_nothing_is_fitted_to_what_comes_from_test_images(every_job: list[Job]):
 
     The choice of a head is not: it gets its test figures in another file.
     """
-    reached = {"resources/datasets/demo100/test.parquet"}
+    reached = {f"resources/datasets/demo100/test.{kind}" for kind in ("npy", "parquet")}
     while new := {file for job in every_job if reached & set(job.input) for file in job.output} - (
         reached | {""}
     ):

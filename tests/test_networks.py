@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from treehead.backbones.backbone import build
 from treehead.config import stages
-from treehead.data import trees
+from treehead.data import dataset, trees
 from treehead.evaluation import variants
 from treehead.training import finetune
 
@@ -218,12 +218,20 @@ def test_the_shipped_settings_train_two_steps_an_epoch(
     layers: tuple[str], own_run: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(own_run.folder)
-    config = checked(shipped(own_run, *layers))
-    tree = trees.read(config["taxonomy"], trees.fine_names("mine", 6))
+    config, catalog = checked(shipped(own_run, *layers))
+    tree = trees.choose(
+        config["taxonomy"],
+        config["taxonomy_level"],
+        dataset="mine",
+        names=catalog.names,
+        ancestors=catalog.above,
+    )
     training = stages.finetune(config, tree)
-    backbone = build(**training["network"])
-    images = "resources/datasets/mine/train.parquet"
-    _, history = finetune.from_file(backbone, images, training, None)
+    made = "resources/datasets/mine"
+    network = dataset.normalized(training["network"], [f"{made}/statistics.json"])
+    backbone = build(**network)
+    images = [f"{made}/train.{kind}" for kind in ("npy", "parquet")]
+    _, history = finetune.from_files(backbone, *images, training, None)
     assert len(history) == 2
     assert all(0.5 < row.loss < 100 for row in history)
 

@@ -1,5 +1,6 @@
 """A mistake in the configuration is answered with the key, its value and what would be right."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from snakemake.utils import update_config
 
 from treehead.artifacts import InputError
 from treehead.config import architectures, settings
+from treehead.data.catalog import Catalog
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -70,7 +72,10 @@ def test_the_default_has_every_key_of_the_schema_and_no_other(config: dict):
     """What an entry of heads or an architecture may hold, its module says."""
     for name in architectures.names():
         del config["backbone"][name]
-    assert set(keys(config | {"heads": None})) == set(schema_keys(loaded(SCHEMA)))
+    known = set(schema_keys(loaded(SCHEMA)))
+    optional = {key for key in known if key.startswith(("dataset.splits.", "dataset.columns."))}
+    assert len(optional) == 8
+    assert set(keys(config | {"heads": None})) == known - optional
 
 
 def test_no_mapping_of_the_schema_lets_a_typo_pass():
@@ -84,9 +89,15 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
     schema = loaded(SCHEMA)
     del schema["properties"]["heads"]
     schema["required"].remove("heads")
+    dataset = schema["properties"]["dataset"]["properties"]
+    of_names = dataset["sha256"]  # its keys are names of files
+    assert of_names["additionalProperties"] == {"$ref": "#/$defs/sha256"}
+    optional = (schema["$defs"]["training"], dataset["splits"], dataset["columns"])
     for mapping in mappings(schema):
+        if mapping is of_names:
+            continue
         assert mapping["additionalProperties"] is False
-        if mapping is not schema["$defs"]["training"]:
+        if not any(mapping is one for one in optional):
             assert set(mapping["required"]) == set(mapping["properties"])
     shared = schema["properties"]["training"]["required"]
     assert set(shared) == set(schema["$defs"]["training"]["properties"])
@@ -157,6 +168,13 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("embed.views", ["flip"], "embed.views.0"),
         ("embed.views", ["identity", "identity"], "embed.views"),
         ("dataset.mean", [0.5, 0.5], "dataset.mean"),
+        ("dataset.columns", {"lable": "x"}, "dataset.columns.lable is not a key; did you mean lab"),
+        ("dataset.splits", {"valid": "dev"}, "dataset.splits.valid is not a key; did you mean val"),
+        ("dataset.splits", {"test": 1}, "dataset.splits.test is 1; it must be of type string"),
+        ("dataset.resize", "fit", "dataset.resize is 'fit'; it must be one of crop, pad, stretch"),
+        ("dataset.test_fraction", 1, "dataset.test_fraction is 1; it must be at most 0.5"),
+        ("dataset.skip_broken", 1, "dataset.skip_broken is 1; it must be of type boolean"),
+        ("taxonomy_level", 0, "taxonomy_level is 0; it must be at least 1"),
         ("backbone.sha256", "abc", "backbone.sha256"),
         ("dataset.classes", 2_000_000, "dataset.classes is 2000000; it must be at most 100000"),
         (
@@ -498,8 +516,10 @@ def test_a_setting_is_a_finite_number(config: dict, key: str, number: float):
         ({"dataset.source": "hub"}, "demo100 and dataset.source generated belong together"),
         ({"dataset.classes": 10}, "demo100 has dataset.classes 100"),
         ({"dataset.image_size": 64}, "demo100 has dataset.classes 100 and dataset.image_size 32"),
-        ({"dataset.train_per_class": None}, "demo100 needs numbers"),
-        ({"dataset.name": "mine", "dataset.source": "no/folder"}, "the folder no/folder"),
+        (
+            {"dataset.name": "mine", "dataset.source": "hub"},
+            "dataset.source hub is uoft-cs/cifar100",
+        ),
         ({"taxonomy": "no/tree.json"}, "the file no/tree.json of taxonomy does not exist"),
         ({"backbone.weights": "hub"}, "the hub has no resnet9"),
         ({"backbone.weights": "no/file.pt"}, "the file no/file.pt of backbone.weights"),
@@ -526,12 +546,50 @@ def test_a_users_own_dataset_with_a_taxonomy_is_valid(config: dict):
     settings.check(config, SCHEMA)
 
 
-def test_the_one_parquet_file_of_a_split_is_found(tmp_path: Path):
-    for name in ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet", "notes.txt"):
-        (tmp_path / name).touch()
-    assert settings.parquet(tmp_path, "test").name == "test-00000-of-00001.parquet"
-    with pytest.raises(InputError, match=r"holds 0 files that match \*val\*\.parquet"):
-        settings.parquet(tmp_path, "val")
-    (tmp_path / "train-00001-of-00002.parquet").touch()
-    with pytest.raises(InputError, match=r"holds 2 files that match \*train\*\.parquet"):
-        settings.parquet(tmp_path, "train")
+def test_null_is_a_number_of_demo100_and_stays_null_for_other_data(config: dict):
+    """Only what is drawn is known before it is read."""
+    own = copy.deepcopy(config)
+    settings.check(config, SCHEMA)
+    found = {key: config["dataset"][key] for key in FOUND}
+    assert found == {
+        "classes": 100,
+        "train_per_class": 100,
+        "test_per_class": 25,
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+    }
+    changed(own, "dataset.name", "mine")
+    settings.check(changed(own, "dataset.source", "config"), SCHEMA)
+    assert {own["dataset"][key] for key in FOUND} == {None}
+
+
+FOUND = ("classes", "train_per_class", "test_per_class", "mean", "std")
+
+
+def test_what_is_given_for_demo100_stays(config: dict):
+    settings.check(changed(config, "dataset.test_per_class", 3), SCHEMA)
+    assert config["dataset"]["test_per_class"] == 3
+
+
+def test_hub_is_short_for_the_one_data_set_that_it_meant(config: dict):
+    changed(config, "dataset.name", "cifar100")
+    settings.check(changed(config, "dataset.source", "hub"), SCHEMA)
+    assert config["dataset"]["source"] == "uoft-cs/cifar100"
+
+
+SEVEN = Catalog(tuple("abcdefg"), None, {})
+
+
+def test_the_number_of_classes_is_that_of_the_data(config: dict):
+    settings.complete(config, SEVEN)
+    assert config["dataset"]["classes"] == 7
+    settings.complete(config, SEVEN)
+    changed(config, "dataset.classes", 6)
+    with pytest.raises(InputError, match=r"classes is 6, but generated has 7 classes; set it to n"):
+        settings.complete(config, SEVEN)
+
+
+def test_there_are_no_more_clusters_than_classes(config: dict):
+    settings.complete(changed(config, "taxonomy", "clusters-7"), SEVEN)
+    with pytest.raises(InputError, match="clusters-8 wants more clusters than the 7 classes"):
+        settings.complete(changed(config, "taxonomy", "clusters-8"), SEVEN)

@@ -52,7 +52,7 @@ def coloured(n: int, seed: int) -> Images:
     fine = torch.arange(n) % 5
     noise = torch.randint(0, 100, (n, 3, 16, 16), generator=generator)
     colours = torch.tensor([[150, 0, 0], [0, 150, 0], [0, 0, 150], [150, 150, 0], [0, 150, 150]])
-    return Images((noise + colours[fine][:, :, None, None]).to(torch.uint8), fine)
+    return Images((noise + colours[fine][:, :, None, None]).to(torch.uint8).numpy(), fine)
 
 
 def fresh(seed: int = 0) -> Backbone:

@@ -21,6 +21,18 @@ def say(line: str) -> None:
 
 
 @contextmanager
+def shown() -> Iterator[None]:
+    """Run the body with its lines on stderr, where there is no job and so no log."""
+    handler = logging.StreamHandler(sys.stderr)
+    _logger.addHandler(handler)
+    _logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _logger.removeHandler(handler)
+
+
+@contextmanager
 def job(log: str | Path) -> Iterator[None]:
     """Run the body with its lines in `log` and on stderr; an InputError ends it in one sentence."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from treehead.artifacts import replacing
 from treehead.backbones import weights
 from treehead.backbones.backbone import build
 from treehead.console import progress
+from treehead.data.dataset import Pixels
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -137,7 +138,9 @@ def opened(
         yield with_torch(backbone, device)
 
 
-def embed(images: np.ndarray, views: list[str], run: Run, batch_size: int, what: str) -> np.ndarray:
+def embed(
+    images: np.ndarray | Pixels, views: list[str], run: Run, batch_size: int, what: str
+) -> np.ndarray:
     """Features (views, n, dim) of images uint8 (n, 3, h, w), one pass for each view."""
     batches = [(view, start) for view in views for start in range(0, len(images), batch_size)]
     total = len(views) * len(images)

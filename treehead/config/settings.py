@@ -15,12 +15,21 @@ from jsonschema.exceptions import ValidationError
 
 from treehead.artifacts import InputError, read_json, read_text
 from treehead.config import architectures
+from treehead.data.catalog import Catalog
 from treehead.data.taxonomy import groups
 
 # Values of backbone.weights that are not files.
 NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
 # Values of taxonomy, dataset.source and backbone.weights that are not paths.
 _RESERVED = ("superclass", "generated", *NAMED_WEIGHTS)
+# What null means for demo100, which is drawn.
+_DEMO100 = {
+    "classes": 100,
+    "train_per_class": 100,
+    "test_per_class": 25,
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
+}
 # Folders of the project; results are not written there.
 _PROJECT = (
     "benchmarks",
@@ -78,6 +87,11 @@ def check(
     architectures.check(config["backbone"])
     for key in ("results", "taxonomy", "dataset.source", "backbone.weights"):
         _normalise(config, key)
+    if config["dataset"]["source"] == "hub" and config["dataset"]["name"] == "cifar100":
+        config["dataset"]["source"] = "uoft-cs/cifar100"
+    dataset = config["dataset"]
+    if dataset["source"] == "generated":
+        dataset |= {key: own for key, own in _DEMO100.items() if dataset[key] is None}
     for mistake in (*_overwritten(config, layers or {}), *_contradictions(config)):
         raise InputError(f"Config: {mistake}.")
 
@@ -204,6 +218,26 @@ def _dotted(key: str) -> str:
     )
 
 
+def complete(config: dict[str, Any], catalog: Catalog) -> None:
+    """Set what only the data tell: the number of classes, and what of the hub is read.
+
+    Check what depends on it.
+    """
+    given, found = config["dataset"]["classes"], len(catalog.names)
+    if given not in (None, found):
+        raise InputError(
+            f"Config: dataset.classes is {given}, but {config['dataset']['source']} has {found} "
+            "classes; set it to null, or correct the data."
+        )
+    config["dataset"]["classes"] = found
+    for key in ("configuration", "revision"):
+        config["dataset"][key] = getattr(catalog, key) or config["dataset"][key]
+    if (groups(config["taxonomy"]) or 0) > found:
+        raise InputError(
+            f"Config: taxonomy {config['taxonomy']} wants more clusters than the {found} classes."
+        )
+
+
 def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     """What a schema cannot check: settings that contradict one another, files that do not exist."""
     dataset, backbone, taxonomy = config["dataset"], config["backbone"], config["taxonomy"]
@@ -215,12 +249,10 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
         )
     if generated and (dataset["classes"], dataset["image_size"]) != (100, 32):
         yield "demo100 has dataset.classes 100 and dataset.image_size 32"
-    if generated and None in (dataset["train_per_class"], dataset["test_per_class"]):
-        yield "demo100 needs numbers for dataset.train_per_class and dataset.test_per_class"
-    if dataset["source"] not in ("generated", "hub") and not Path(dataset["source"]).is_dir():
+    if dataset["source"] == "hub" and dataset["name"] != "cifar100":
         yield (
-            f"the folder {dataset['source']} of dataset.source does not exist; give a folder with "
-            "*train*.parquet and *test*.parquet, or generated, or hub"
+            f"dataset.source hub is uoft-cs/cifar100, and dataset.name is {dataset['name']}; give "
+            "the owner and the name of a data set of the hub, such as uoft-cs/cifar100"
         )
     learned = groups(taxonomy)
     if taxonomy != "superclass" and not learned and not Path(taxonomy).is_file():
@@ -228,8 +260,6 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"the file {taxonomy} of taxonomy does not exist; give superclass, clusters, "
             "clusters-<number>, or a JSON or CSV file"
         )
-    if learned and learned > dataset["classes"]:
-        yield f"taxonomy {taxonomy} wants more clusters than the {dataset['classes']} classes"
     finetune = config["finetune"]
     trains_parents = finetune["epochs"] > 0 and has_parents(finetune["objective"])
     if learned and trains_parents:
@@ -283,14 +313,3 @@ def _overwritten(config: dict[str, Any], layers: dict[str, list[str]]) -> Iterat
 def has_parents(variant: str) -> bool:
     """Whether a variant's own head has a parent layer, under which children can be fitted."""
     return variant in ("parent", "joint")
-
-
-def parquet(folder: str | Path, split: str) -> Path:
-    """The one parquet file of a split ("train" or "test") in the folder of dataset.source."""
-    found = sorted(Path(folder).glob(f"*{split}*.parquet"))
-    if len(found) != 1:
-        raise InputError(
-            f"The folder {folder} of dataset.source holds {len(found)} files that match "
-            f"*{split}*.parquet; leave exactly one there."
-        )
-    return found[0]

@@ -7,8 +7,8 @@ from typing import Any
 
 from treehead.config import settings, sweeps
 from treehead.config.sweeps import Head
+from treehead.data.catalog import Catalog
 from treehead.data.taxonomy import Taxonomy, groups
-from treehead.data.trees import fine_names
 
 Config = dict[str, Any]
 
@@ -45,22 +45,24 @@ def _parents_of_objective(config: Config, taxonomy: Taxonomy | None) -> list[int
     return _parent_of(taxonomy) if uses_tree else [0] * config["dataset"]["classes"]
 
 
-def local_files(config: Config) -> dict[str, dict[str, str]]:
-    """The user's files that the first stages read: of the data set, and of the weights."""
-    source, weights = config["dataset"]["source"], config["backbone"]["weights"]
-    splits = () if source in ("generated", "hub") else ("train", "test")
+def local_weights(config: Config) -> dict[str, str]:
+    """The user's file of the weights, if there is one."""
+    weights = config["backbone"]["weights"]
+    return {} if weights in settings.NAMED_WEIGHTS else {"file": weights}
+
+
+def drawing(config: Config) -> Config:
+    """Drawing demo100."""
+    return _part(config["dataset"], "classes", "train_per_class", "test_per_class")
+
+
+def reading(config: Config, catalog: Catalog) -> Config:
+    """Reading the pictures of a source, and what the graph knows of them."""
+    later = ("val_fraction", "mean", "std", "classes")
     return {
-        "dataset": {split: str(settings.parquet(source, split)) for split in splits},
-        "weights": {} if weights in settings.NAMED_WEIGHTS else {"file": weights},
+        "dataset": {key: value for key, value in config["dataset"].items() if key not in later},
+        "known": {"names": list(catalog.names), "version": catalog.version},
     }
-
-
-def dataset(config: Config) -> Config:
-    """Drawing or fetching the data set."""
-    used = ["name", "source", "classes", "image_size", "train_per_class", "test_per_class"]
-    if config["dataset"]["source"] == "hub":
-        used += ["revision", "sha256"]
-    return _part(config["dataset"], *used)
 
 
 def network(config: Config) -> Config:
@@ -87,8 +89,8 @@ def weights(config: Config) -> Config:
 
 
 def split(config: Config) -> Config:
-    """How train is split into train and val, and what is read of the images."""
-    return {**_part(config["dataset"], "image_size", "val_fraction"), "seed": config["seed"]}
+    """How train is split into train and val, if val is not given."""
+    return {**_part(config["dataset"], "val_fraction"), "seed": config["seed"]}
 
 
 def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
@@ -129,7 +131,7 @@ def export(config: Config) -> Config:
 def embed(config: Config, part: str) -> Config:
     """Embedding of one split: all views of train, the images as they are of val and test."""
     return {
-        "split": split(config) if part != "test" else _part(config["dataset"], "image_size"),
+        "split": split(config) if part != "test" else {},
         "views": config["embed"]["views"] if part == "train" else ["identity"],
         **_part(config["embed"], "batch_size", "device"),
         "network": network(config),
@@ -172,12 +174,10 @@ def head_evaluation(
     }
 
 
-def clusters(config: Config, taxonomy: Taxonomy | None) -> Config:
-    """The learned taxonomy, which names the classes as the one of the configuration does."""
-    dataset = config["dataset"]
-    names = taxonomy.fine_names if taxonomy else fine_names(dataset["name"], dataset["classes"])
+def clusters(config: Config, names: tuple[str, ...]) -> Config:
+    """The learned taxonomy of the classes with these names."""
     return {
-        "groups": groups(config["taxonomy"]) or min(10, dataset["classes"]),
+        "groups": groups(config["taxonomy"]) or min(10, len(names)),
         "names": list(names),
         "seed": config["seed"],
         "flat_seed": config["seeds"][0],

@@ -1,129 +1,153 @@
-"""Labelled images in parquet, in the layout of the hub's `uoft-cs/cifar100`: read, checked, split.
+"""The canonical form of a data set: decoded images, read by slices, and a table of their labels.
 
-Columns: `img` = struct{bytes: PNG, path}, `fine_label`, `coarse_label`. No pickle is ever read.
+For each of train and test, `<split>.npy` holds the images, uint8 (n, 3, size, size), and
+`<split>.parquet` a row for each of them: where it is from, its label, the part that it belongs to,
+its group, and a digest of its pixels.
 """
 
-import io
+import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
-from treehead.artifacts import InputError, replacing
+from treehead.artifacts import InputError, read_json, replacing
 
-LAYOUT = pa.schema(
+SCHEMA = pa.schema(
     [
-        ("img", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-        ("fine_label", pa.int64()),
-        ("coarse_label", pa.int64()),
+        ("path", pa.string()),
+        ("label", pa.int64()),
+        # train, val or test; "dropped" is in none of them. Without any val, a part of train is val.
+        ("part", pa.string()),
+        ("group", pa.string()),
+        ("digest", pa.string()),
     ]
 )
 
 
-_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+class Row(NamedTuple):
+    """A row of the table, as `SCHEMA` has it."""
+
+    path: str
+    label: int
+    part: str
+    group: str | None
+    digest: str
 
 
-def write(path: str | Path, rows: Iterable[tuple[bytes, int, int]]) -> None:
-    """Write rows (PNG, fine label, coarse label) in the hub's layout."""
-    pngs, fine, coarse = zip(*rows, strict=True)
-    table = pa.table(
-        {"img": [{"bytes": png} for png in pngs], "fine_label": fine, "coarse_label": coarse},
-        schema=LAYOUT,
-    )
+class Pixels:
+    """Images of a file, uint8 (n, 3, size, size), of which only those asked for are read.
+
+    They are read, not mapped: mapped pages would count as memory of the process.
+
+    Args:
+        path: an .npy file.
+        rows: which of its images, int64 (n,); without them all.
+    """
+
+    def __init__(self, path: str | Path, rows: np.ndarray | None = None) -> None:
+        mapped = np.load(path, mmap_mode="r")
+        self._path, self._first = path, mapped.offset
+        self._rows = np.arange(len(mapped)) if rows is None else rows
+        self.shape = (len(self._rows), *mapped.shape[1:])
+        self._file = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self._file)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Pixels, (self._path, self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
+        rows = self._rows[places]
+        images = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
+        size = int(np.prod(self.shape[1:]))
+        for image, row in zip(images, rows.tolist(), strict=True):
+            if os.preadv(self._file, [image], self._first + row * size) < size:
+                raise InputError(f"{self._path} ends before image {row}; delete it and run again.")
+        return images
+
+
+def digest(image: np.ndarray) -> str:
+    """Hash of a decoded image: of its shape and its pixels."""
+    shape = ",".join(map(str, image.shape)).encode()
+    return hashlib.blake2b(shape + b":" + image.tobytes(), digest_size=16).hexdigest()
+
+
+def write_header(path: str | Path, n: int, size: int) -> int:
+    """Write the header of an .npy file of n images, and return where the first one begins.
+
+    The header has room for any number, so that it can be written again.
+    """
+    with open(path, "rb+") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (n, 3, size, size)}
+        np.lib.format.write_array_header_1_0(file, header)
+        return file.tell()
+
+
+def write(
+    images: str | Path, table: str | Path, examples: Iterable[tuple[np.ndarray, int]], part: str
+) -> None:
+    """Write the images uint8 (3, size, size) and labels of a part, one after the other."""
+    rows: list[Row] = []
+    with replacing(images) as temporary:
+        with open(temporary, "rb+") as file:
+            for image, label in examples:
+                if not rows:
+                    file.seek(write_header(temporary, 0, image.shape[-1]))
+                file.write(np.ascontiguousarray(image))
+                rows.append(Row(f"{part} {len(rows)}", label, part, None, digest(image)))
+        write_header(temporary, len(rows), image.shape[-1])
+    write_table(table, rows)
+
+
+def write_table(path: str | Path, rows: list[Row]) -> None:
+    """Write the table of a split."""
+    columns = dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True))
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="none", store_schema=False)
+        pq.write_table(pa.table(columns, schema=SCHEMA), temporary, store_schema=False)
 
 
-def labels(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Fine and coarse labels of a file, each int64 (n,)."""
-    table = _read(path, ["fine_label", "coarse_label"])
-    fine, coarse = (table[name].to_numpy().astype(np.int64) for name in table.column_names)
-    return fine, coarse
+def labels(path: str | Path) -> np.ndarray:
+    """The label of each row of a table, int64 (n,)."""
+    return pq.read_table(path, columns=["label"])["label"].to_numpy()
 
 
-def images(path: str | Path, size: int, rows: np.ndarray | None = None) -> np.ndarray:
-    """Decoded images of a file, uint8 (n, 3, size, size), all of them or those of `rows`."""
-    pngs = _column(_read(path, ["img"]), "img", "bytes")
-    rows = np.arange(len(pngs)) if rows is None else rows
-    for row in rows[:1]:  # a wrong size is found before memory for all of that size is asked for
-        _decode(pngs[int(row)].as_py(), size, path, row)
-    decoded = np.empty((len(rows), 3, size, size), dtype=np.uint8)
-    for position, row in enumerate(rows):
-        decoded[position] = _decode(pngs[int(row)].as_py(), size, path, row).transpose(2, 0, 1)
-    return decoded
-
-
-def _decode(png: bytes | None, size: int, path: str | Path, row: int) -> np.ndarray:
-    try:
-        image = Image.open(io.BytesIO(png or b""))
-        if image.size == (size, size):
-            return np.asarray(image.convert("RGB"))
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"{path}, row {row}: the image can't be decoded ({type(error).__name__}); "
-            "replace or remove that row."
-        ) from error
-    width, height = image.size
-    raise InputError(
-        f"{path}, row {row}: the image is {width} x {height} pixels, not {size} x {size}; "
-        "set dataset.image_size to the size of your images, one for all of them."
-    )
-
-
-def check(path: str | Path, settings: dict[str, Any], split: str) -> None:
-    """Check a whole file, every image and label in it.
+def part(
+    images: str | Path, table: str | Path, name: str, settings: dict[str, Any]
+) -> tuple[Pixels, np.ndarray]:
+    """Images and labels int64 (n,) of "train", "val" or "test".
 
     Args:
-        path: the parquet file.
-        settings: `classes`, `image_size`, and for each split the images of each class that it must
-            have, `<split>_per_class`, or None if that is not known.
-        split: "train" or "test"; only train must have images of each class.
-    """
-    fine, coarse = labels(path)
-    classes, per_class = settings["classes"], settings[f"{split}_per_class"]
-    for name, column in (("fine_label", fine), ("coarse_label", coarse)):
-        outside = np.flatnonzero((column < 0) | (column >= classes))
-        if len(outside):
-            row = outside[0]
-            raise InputError(
-                f"{path}, row {row}: {name} is {column[row]}, outside 0..{classes - 1}; "
-                "correct the row, or set dataset.classes."
-            )
-    counts = np.bincount(fine, minlength=classes)
-    if split == "train" and counts.min() < 2:
-        raise InputError(
-            f"{path} has {counts.min()} images of class {counts.argmin()}, and train needs two of "
-            "each; add some, or set dataset.classes to the number of classes that you have."
-        )
-    if per_class is not None and (uneven := np.flatnonzero(counts != per_class)).size:
-        raise InputError(
-            f"{path} has {counts[uneven[0]]} images of class {uneven[0]}, not {per_class}; fetch "
-            f"the file again, or set dataset.{split}_per_class to null."
-        )
-    images(path, settings["image_size"])
-
-
-def part(path: str | Path, name: str, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, 3, size, size) and fine labels int64 (n,) of "train", "val" or "test".
-
-    Args:
-        path: the parquet file of train, or of test.
+        images: the images of train, or of test.
+        table: their table.
         name: the part; train and val are parts of one file.
-        settings: `image_size`, and but for test the `val_fraction` and the `seed` of the split.
+        settings: but for test the `val_fraction` and the `seed` of the split, if val is not given.
     """
-    fine, _ = labels(path)
-    rows = np.arange(len(fine))
-    if name != "test":
-        rows = split(fine, settings["val_fraction"], settings["seed"])[name]
-    return images(path, settings["image_size"], rows), fine[rows]
+    columns = pq.read_table(table, columns=["label", "part", "group"])
+    fine, own, group = (column.to_numpy(zero_copy_only=False) for column in columns.columns)
+    if name == "test":
+        rows = np.flatnonzero(own == "test")
+    elif (own == "val").any():
+        rows = np.flatnonzero(own == name)
+    else:
+        undecided = np.flatnonzero(own == "train")
+        groups = None if columns["group"].null_count else group[undecided]
+        parts = split(fine[undecided], settings["val_fraction"], settings["seed"], groups)
+        rows = undecided[parts[name]]
+    return Pixels(images, rows), fine[rows]
 
 
-def split(fine: np.ndarray, fraction: float, seed: int) -> dict[str, np.ndarray]:
+def split(
+    fine: np.ndarray, fraction: float, seed: int, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Split the rows of train into "train" and "val", stratified by class.
 
     Of each class a rounded `fraction` goes to val, at least one image to each side if it has two.
@@ -132,11 +156,16 @@ def split(fine: np.ndarray, fraction: float, seed: int) -> dict[str, np.ndarray]
         fine: labels (n,).
         fraction: share of val, 0 < fraction < 1.
         seed: seed of the choice.
+        groups: the group of each image (n,); a group stays on one side, so that the shares of the
+            classes are only about `fraction`.
 
     Returns:
         Ascending row numbers of each part; together they are 0..n-1.
     """
     generator = np.random.default_rng(seed)
+    if groups is not None:
+        chosen = _whole_groups(fine, fraction, generator, groups)
+        return {"train": np.flatnonzero(~chosen), "val": np.flatnonzero(chosen)}
     chosen = np.zeros(len(fine), dtype=bool)
     for label in np.unique(fine):
         rows = generator.permutation(np.flatnonzero(fine == label))
@@ -145,46 +174,47 @@ def split(fine: np.ndarray, fraction: float, seed: int) -> dict[str, np.ndarray]
     return {"train": np.flatnonzero(~chosen), "val": np.flatnonzero(chosen)}
 
 
+def _whole_groups(
+    fine: np.ndarray, fraction: float, generator: np.random.Generator, groups: np.ndarray
+) -> np.ndarray:
+    """Which rows (n,) go to val: groups in random order, as long as no class gets too many."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), fine.max() + 1), dtype=np.int64)
+    np.add.at(counts, (group_of, fine), 1)
+    total = counts.sum(0)
+    most = np.minimum(np.maximum(1, np.rint(fraction * total)), np.maximum(total - 1, 0))
+    taken, chosen = np.zeros_like(total), np.zeros(len(names), dtype=bool)
+    for group in generator.permutation(len(names)):
+        if (taken + counts[group] <= most).all():
+            chosen[group] = True
+            taken += counts[group]
+    return chosen[group_of]
+
+
+def normalized(network: dict[str, Any], statistics: list[str]) -> dict[str, Any]:
+    """The settings of a network, with the mean and std of the data where none are given.
+
+    Args:
+        network: its `normalization` has `mean` and `std`, of each channel or None.
+        statistics: the file of the data's own; empty if the settings have both.
+    """
+    if not statistics:
+        return network
+    found = read_json(statistics[0])
+    given = network["normalization"]
+    return network | {"normalization": {key: given[key] or found[key] for key in given}}
+
+
+def provenance(files: list[str]) -> dict[str, Any]:
+    """What metrics say of how the images were read: how many of each part, broken ones, leaks.
+
+    Args:
+        files: what `reading.read` wrote of them; none of drawn images.
+    """
+    found = read_json(files[0]) if files else {}
+    return {key: found[key] for key in ("images", "broken", "leaks") if key in found}
+
+
 def first_of_each(fine: np.ndarray, count: int) -> np.ndarray:
     """Rows of the first `count` images of each class."""
     return np.concatenate([np.flatnonzero(fine == label)[:count] for label in np.unique(fine)])
-
-
-def _read(path: str | Path, columns: list[str]) -> pa.Table:
-    if not Path(path).is_file():
-        raise InputError(f"The file {path} does not exist; check dataset.source.")
-    try:
-        with pq.ParquetFile(path) as file:
-            absent = [name for name in LAYOUT.names if name not in file.schema_arrow.names]
-            if absent:
-                raise InputError(
-                    f"{path} has no column {absent[0]}; it needs img (a struct with bytes), "
-                    "fine_label and coarse_label, as uoft-cs/cifar100 has them."
-                )
-            table = file.read(columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} is not a complete parquet file ({reason}); download it again."
-        ) from error
-    for name in columns:
-        _check_type(path, name, table.schema.field(name).type)
-        if table[name].null_count:
-            row = pc.index(table[name].is_null(), True).as_py()
-            raise InputError(f"{path}, row {row}: {name} is empty; correct or remove that row.")
-    return table
-
-
-def _check_type(path: str | Path, name: str, kind: pa.DataType) -> None:
-    if name == "img":
-        field = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
-        fits = field >= 0 and any(is_kind(kind[field].type) for is_kind in _BYTES)
-    else:
-        fits = pa.types.is_integer(kind)
-    if not fits:
-        wanted = LAYOUT.field(name).type
-        raise InputError(f"{path}: the column {name} is {kind}; it must be {wanted}.")
-
-
-def _column(table: pa.Table, struct: str, field: str) -> pa.Array:
-    return pc.struct_field(table[struct].combine_chunks(), field)

@@ -1,4 +1,4 @@
-"""One file of a Hugging Face repository, through the hub's own client and its cache.
+"""Files of a Hugging Face repository, through the hub's own client and its cache.
 
 The client obeys HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN and HF_HOME, so no code here does:
 https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
@@ -6,7 +6,9 @@ https://huggingface.co/docs/huggingface_hub/package_reference/environment_variab
 
 import io
 import shutil
+import time
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
@@ -20,7 +22,7 @@ from treehead.console import say
 
 # What went wrong, and the remedy. The first class that matches is used: a GatedRepoError is also a
 # RepositoryNotFoundError, an HfHubHTTPError and an OSError.
-_REASONS = {
+REASONS = {
     errors.GatedRepoError: "the repository is gated; accept its licence on {page} and set HF_TOKEN"
     " to a token of that account",
     errors.RemoteEntryNotFoundError: "that revision has no such file; correct the file's name",
@@ -49,7 +51,6 @@ def fetch(
     target: str | Path,
     *,
     key: str,
-    repo_type: str = "model",
     sha256: str | None = None,
 ) -> str:
     """Download one file of a hub repository to `target`; return the full hash of its commit.
@@ -58,25 +59,69 @@ def fetch(
     `key` is the config key under which users can give a local copy instead, `sha256` the expected
     hash in hexadecimal. Raises InputError and leaves `target` unchanged.
     """
-    file = {"repo_id": repo, "filename": filename, "revision": revision, "repo_type": repo_type}
-    page = f"{constants.ENDPOINT}/{constants.REPO_TYPES_URL_PREFIXES.get(repo_type, '')}{repo}"
-    name = f"{filename} of {page} at revision {revision}"
+    file = {"repo_id": repo, "filename": filename, "revision": revision, "repo_type": "model"}
     try:
-        path = _cached_or_downloaded(file, sha256)
-        found = artifacts.sha256(path)
-        if sha256 not in (None, found):
-            raise InputError(
-                f"{name} has sha256 {found}, not the expected {sha256}; run again online to"
-                f" download it anew, correct the expected hash, or give a local copy in {key}."
-            )
+        path = checked(file, sha256, key)
         with artifacts.replacing(target) as temporary:
             shutil.copyfile(path, temporary)
-    except tuple(_REASONS) as error:
-        why = _why(error, page)
+    except tuple(REASONS) as error:
         raise InputError(
-            f"Cannot download {name}: {why}, or give a local copy in {key}."
+            f"Cannot download {_name(file)}: {why(error, page(repo, 'model'))}, or give a local "
+            f"copy in {key}."
         ) from error
     return path.parents[filename.count("/")].name
+
+
+def checked(file: dict[str, str], sha256: str | None, key: str) -> Path:
+    """One file in the client's cache, downloaded if it is absent or has another hash.
+
+    `file` has the repo_id, filename, revision and repo_type.
+    """
+    path = _cached_or_downloaded(file, sha256)
+    found = artifacts.sha256(path)
+    if sha256 not in (None, found):
+        raise InputError(
+            f"{_name(file)} has sha256 {found}, not the expected {sha256}; run again online to"
+            f" download it anew, correct the expected hash, or give a local copy in {key}."
+        )
+    return path
+
+
+def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
+    """The folder of a data set at one commit in the client's cache, with the files that match.
+
+    What is absent is downloaded. The folder's name is the commit's hash.
+    """
+    wanted = {"repo_id": repo, "revision": revision, "repo_type": "dataset"}
+    bar = _LogBar
+    with suppress(errors.CachedRepoTreeNotFoundError):
+        listed = hf.get_cached_repo_tree(**wanted)
+        sizes = [
+            file.size
+            for file in listed
+            if any(fnmatch(file.path, pattern) for pattern in patterns)
+            and not isinstance(hf.try_to_load_from_cache(filename=file.path, **wanted), str)
+        ]
+        if sizes:
+            say(f"Downloading {len(sizes):,} files of {repo}, {sum(sizes) / 1e6:,.1f} MB.")
+        bar = _bar_of(sum(sizes))
+    for last in (False, True):
+        try:
+            return Path(hf.snapshot_download(**wanted, allow_patterns=patterns, tqdm_class=bar))
+        except httpx2.ReadError as error:
+            if last:
+                raise
+            say(f"The connection was reset ({error}); trying once more.")
+
+
+def page(repo: str, repo_type: str) -> str:
+    """The address of a repository."""
+    return f"{constants.ENDPOINT}/{constants.REPO_TYPES_URL_PREFIXES.get(repo_type, '')}{repo}"
+
+
+def _name(file: dict[str, str]) -> str:
+    where = page(file["repo_id"], file["repo_type"])
+    return f"{file['filename']} of {where} at revision {file['revision']}"
 
 
 def _cached_or_downloaded(file: dict[str, str], expected: str | None) -> Path:
@@ -109,20 +154,39 @@ class _LogBar(tqdm):
     def __init__(self, **bar: object) -> None:
         every = {"mininterval": 5, "maxinterval": 5, "delay": 5, "leave": False}
         form = "{desc}: {n_fmt}B of {total_fmt}B, {rate_noinv_fmt}, {remaining} left"
+        self.told = time.monotonic()
         super().__init__(**bar | every | {"bar_format": form, "file": io.StringIO()})
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        if msg is None:
+        if msg is None and time.monotonic() - self.told >= 5:
+            self.told = time.monotonic()
             say(str(self))
 
 
-def _why(error: Exception, page: str) -> str:
+def _bar_of(size: int) -> type[_LogBar]:
+    """The progress of several files together, whose size the client learns only one by one."""
+
+    class Bar(_LogBar):
+        total = property(lambda self: size, lambda self, value: None)
+
+        def __init__(self, **bar: object) -> None:
+            several = str(bar.get("desc")).startswith("Reconstructing")
+            super().__init__(**bar | {"desc": "Downloading", "disable": not several})
+
+        def set_description(self, *_: object, **__: object) -> None:
+            pass
+
+    return Bar
+
+
+def why(error: BaseException, page: str) -> str:
     """What went wrong and the remedy, as the middle of a sentence."""
     wrapped = isinstance(error, errors.LocalEntryNotFoundError | ValueError)
-    if wrapped and isinstance(error.__cause__, tuple(_REASONS)):
+    if wrapped and isinstance(error.__cause__, tuple(REASONS)):
         error = error.__cause__
     detail = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     if isinstance(error, errors.HfHubHTTPError):
         detail = f"{error.response.status_code} {error.response.reason_phrase}"
-    text = next(text for kind, text in _REASONS.items() if isinstance(error, kind))
+    kinds = (text for kind, text in REASONS.items() if isinstance(error, kind))
+    text = next(kinds, "{detail}; choose another")
     return text.format(page=page, endpoint=constants.ENDPOINT, detail=detail)

@@ -10,7 +10,6 @@ other part is the one candidate of a picture, and pixels decide. So time grows w
 the sizes, and memory with their sum, whatever the pictures show.
 """
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from scipy.fft import dct
 from scipy.ndimage import gaussian_filter
 
 from treehead.console import progress
+from treehead.data.dataset import digest
 
 # What counts as near; docs/experiments.md has the evidence.
 SIMILARITY = 0.6
@@ -41,12 +41,6 @@ class Leak(NamedTuple):
     train: int
     held_out: int
     kind: str  # "identical" or "near"
-
-
-def digest(image: np.ndarray) -> str:
-    """Hash of a decoded picture: of its shape and its pixels."""
-    shape = ",".join(map(str, image.shape)).encode()
-    return hashlib.blake2b(shape + b":" + image.tobytes(), digest_size=16).hexdigest()
 
 
 def find(train: Any, held_out: Any) -> list[Leak]:

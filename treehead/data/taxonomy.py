@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from treehead.artifacts import InputError, read_json, write_json
+from treehead.artifacts import read_json, write_json
 
 
 class Taxonomy(NamedTuple):
@@ -89,17 +89,3 @@ def read(path: str | Path) -> Taxonomy:
     content = read_json(path)
     classes = tuple(tuple(map(int, children)) for children in content["tree"].values())
     return Taxonomy(classes, tuple(content["parent_names"]), tuple(content["fine_names"]))
-
-
-def check_labels(
-    taxonomy: Taxonomy, fine: np.ndarray, coarse: np.ndarray, path: str | Path
-) -> None:
-    """Check that each image's coarse label is the parent of its fine label, both (n,)."""
-    contradictions = np.flatnonzero(taxonomy.parent_of()[fine] != coarse)
-    if len(contradictions):
-        row = contradictions[0]
-        raise InputError(
-            f"{path}, row {row}: fine label {fine[row]} has coarse label {coarse[row]}, but the "
-            f"taxonomy puts it under {taxonomy.parent_of()[fine[row]]}; correct the row, or set "
-            "taxonomy to a file."
-        )

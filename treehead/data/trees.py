@@ -51,7 +51,10 @@ def choose(
     if setting != "superclass":
         return read(setting, names, level)
     if dataset in _BUILT_IN:
-        return read(_BUILT_IN[dataset], names, level)
+        tree = read(_BUILT_IN[dataset], names, level)
+        if ancestors:
+            _check_same(dataset, tree, ancestors)
+        return tree
     if ancestors and any(ancestors):
         return from_ancestors(names, ancestors, level)
     raise InputError(
@@ -60,10 +63,23 @@ def choose(
     )
 
 
-def fine_names(dataset: str, classes: int) -> tuple[str, ...]:
-    """The names of the classes, where they are known, else their numbers."""
+def built_in_names(dataset: str, classes: int) -> tuple[str, ...] | None:
+    """The names of the classes of a data set that is known by its name."""
     names = taxonomy.read(_BUILT_IN[dataset]).fine_names if dataset in _BUILT_IN else ()
-    return names if len(names) == classes else _numbered("class", classes)
+    return names if len(names) == classes else None
+
+
+def _check_same(dataset: str, tree: Taxonomy, ancestors: Sequence[tuple[str, ...]]) -> None:
+    """Check that the data's own tree has the same groups of classes as the built-in one."""
+    owner: dict[str, tuple[str, ...]] = {}
+    for name, parent, above in zip(tree.fine_names, tree.parent_of(), ancestors, strict=True):
+        known = owner.setdefault(tree.parent_names[parent], above)
+        if known != above or list(owner.values()).count(above) > 1:
+            raise InputError(
+                f"The labels of {dataset} put the class {name!r} under {'/'.join(above)}, but its "
+                f"known tree puts it under {tree.parent_names[parent]!r}; correct the labels, or "
+                "set taxonomy to a file."
+            )
 
 
 def from_ancestors(

@@ -28,10 +28,10 @@ class Trained(NamedTuple):
     history: list[Epoch]
 
 
-def from_file(
-    backbone: Backbone, images: str, settings: dict[str, Any], checkpoint: Checkpoint
+def from_files(
+    backbone: Backbone, images: str, table: str, settings: dict[str, Any], checkpoint: Checkpoint
 ) -> tuple[Tensors, list[Epoch]]:
-    """As `finetune`, on the two parts of a parquet file; with no epochs the backbone stays.
+    """As `finetune`, on the two parts of the file of train; with no epochs the backbone stays.
 
     Returns:
         The head's arrays, and the history; both are empty with no epochs.
@@ -39,10 +39,8 @@ def from_file(
     if settings["epochs"] == 0:
         return {}, []
     torch.set_num_threads(settings["threads"])
-    train, val = (
-        Images(*map(torch.from_numpy, dataset.part(images, part, settings["split"])))
-        for part in ("train", "val")
-    )
+    parts = (dataset.part(images, table, name, settings["split"]) for name in ("train", "val"))
+    train, val = (Images(pixels, torch.from_numpy(fine)) for pixels, fine in parts)
     head, history = finetune(backbone, train, val, settings, checkpoint=checkpoint)
     return {name: value.numpy() for name, value in head.state_dict().items()}, history
 
@@ -81,7 +79,7 @@ def finetune(
         backbone.dim, parent_of, settings, None if weights is None else torch.from_numpy(weights)
     )
     model = Classifier(backbone, head)
-    backbone.whiten(train.pixels[:WHITENED])
+    backbone.whiten(torch.from_numpy(train.pixels[:WHITENED]))
     _check_sizes(backbone, train, settings)
     training = partial(_train, model, train, val, settings, checkpoint=checkpoint)
     state, history = parallel.launch(training, settings["processes"], settings["device"])
@@ -92,7 +90,7 @@ def finetune(
 
 def _check_sizes(backbone: Backbone, train: Images, settings: dict[str, Any]) -> None:
     """Fail before the first epoch if the network can't read images of the sizes to come."""
-    images = backbone.preprocess(train.pixels[:2])
+    images = backbone.preprocess(torch.from_numpy(train.pixels[:2]))
     sizes = {backbone.size, size_in_epoch(1, backbone, settings)}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for size in sorted(sizes):

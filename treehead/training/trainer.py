@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from treehead.artifacts import InputError
 from treehead.backbones.backbone import Backbone
 from treehead.console import progress, say
+from treehead.data import dataset
 from treehead.training import augment, compute, optimization, parallel
 from treehead.training.checkpoint import State
 from treehead.training.objectives import Objective
@@ -22,14 +23,19 @@ DIVERGED = 20
 
 
 class Images(NamedTuple):
-    """Images uint8 (n, 3, h, w) and fine labels int64 (n,) of one part of train."""
+    """Images uint8 (n, 3, h, w) and fine labels int64 (n,) of one part of train.
 
-    pixels: Tensor
+    The images are an array, or in a file of which only a batch at a time is read.
+    """
+
+    pixels: np.ndarray | dataset.Pixels
     fine: Tensor
 
-    def to(self, device: str) -> "Images":
-        """The same on another device."""
-        return Images(self.pixels.to(device), self.fine.to(device))
+    def batch(self, rows: Tensor | slice, device: str) -> tuple[Tensor, Tensor]:
+        """The images and labels of some rows, on a device."""
+        places = rows if isinstance(rows, slice) else rows.numpy()
+        pixels = torch.from_numpy(self.pixels[places])
+        return pixels.to(device), self.fine[rows].to(device)
 
 
 class Epoch(NamedTuple):
@@ -67,7 +73,7 @@ class Trainer:
         self, model: Classifier, train: Images, val: Images, settings: dict[str, Any]
     ) -> None:
         self.settings, self.device = settings, settings["device"]
-        self.train, self.val = train.to(self.device), val.to(self.device)
+        self.train, self.val = train, val
         whole = len(_batches(len(train.fine), settings["batch_size"], (0, 0)))
         self.steps = min(whole, settings["steps_per_epoch"] or whole)
         local = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
@@ -179,12 +185,12 @@ class Trainer:
         Each process of a group makes the whole batch, so that mixing reaches across their parts.
         """
         chosen, backbone = self.settings["augment"], self.model.backbone
-        where = rows.to(self.device)
-        images = backbone.preprocess(self.train.pixels[where])
+        pixels, fine = self.train.batch(rows, self.device)
+        images = backbone.preprocess(pixels)
         mirrored = augment.mirrored(chosen["flip"], self.mirrored[rows], self.epoch, generator)
         images = augment.warp(images, mirrored, chosen, generator)
         images = augment.cutout(images, chosen["cutout"], generator)
-        target = F.one_hot(self.train.fine[where], len(self.settings["parent_of"])).float()
+        target = F.one_hot(fine, len(self.settings["parent_of"])).float()
         images, target = augment.mix(images, target, chosen, generator)
         images = shrunk(images, size_in_epoch(self.epoch, backbone, self.settings))
         return images.contiguous(memory_format=torch.channels_last), target
@@ -242,7 +248,8 @@ def evaluate(model: Classifier, images: Images, settings: dict[str, Any]) -> flo
     size, n = settings["batch_size"], mine.stop - mine.start
     starts = progress(range(mine.start, mine.stop, size), "val", n, "images", size)
     parts = (
-        Images(*(part[start : min(start + size, mine.stop)] for part in images)) for start in starts
+        images.batch(slice(start, min(start + size, mine.stop)), settings["device"])
+        for start in starts
     )
     level = model.head.chosen_by
     (right,) = parallel.total(sum(model.head.right(model.backbone(x), y)[level] for x, y in parts))

@@ -3,7 +3,7 @@
 rule fetch_weights:
     """Weights of any accepted format, or a seeded initialisation, as one canonical file."""
     input:
-        **LOCAL_FILES["weights"],
+        **stages.local_weights(config),
         code=code("fetch_weights", network=True),
     output:
         weights=f"{WEIGHTS}.safetensors",
@@ -21,7 +21,8 @@ rule export_backbone:
     """The backbone as ONNX, images in and features out, compared with the eager network."""
     input:
         weights="<model>/backbone/weights.safetensors",
-        train=f"{DATASET}/train.parquet",
+        train=f"{DATASET}/train.npy",
+        statistics=STATISTICS,
         code=code("export_backbone", network=True),
     output:
         "<model>/backbone/backbone.onnx",
@@ -37,6 +38,7 @@ rule export_backbone:
 rule count_backbone:
     """The cost of the backbone, for the comparison of heads."""
     input:
+        statistics=STATISTICS,
         code=code("count_backbone", network=True),
     output:
         "<model>/backbone/cost.json",
@@ -52,11 +54,9 @@ rule count_backbone:
 rule embed:
     """Features of each image of a split in each view, from the frozen backbone."""
     input:
-        images=branch(
-            lambda wildcards: wildcards.split == "test",
-            then=f"{DATASET}/test.parquet",
-            otherwise=f"{DATASET}/train.parquet",
-        ),
+        images=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.npy",
+        table=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.parquet",
+        statistics=STATISTICS,
         onnx="<model>/backbone/backbone.onnx",
         weights="<model>/backbone/weights.safetensors",
         code=code("embed", network=True),

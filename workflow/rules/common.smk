@@ -11,25 +11,29 @@ PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
 from treehead.config import architectures, provenance, settings, stages, sweeps
-from treehead.data import taxonomy, trees
+from treehead.data import catalog, taxonomy, trees
 from treehead.artifacts import InputError
 
 # Each job reads the configuration again; its files are checked once.
 FILES = workflow.configfiles if workflow.is_main_process else []
+DATASET = f"resources/datasets/{config['dataset']['name']}"
 try:
     settings.check(
         config,
         workflow.source_path("../schemas/config.schema.yaml"),
         {file: settings.keys(file) for file in map(os.path.relpath, FILES)},
     )
+    CATALOG = catalog.known(
+        config["dataset"], f"{DATASET}/source.json", look=workflow.is_main_process
+    )
+    settings.complete(config, CATALOG)
     TAXONOMY = trees.choose(
         config["taxonomy"],
         config["taxonomy_level"],
         dataset=config["dataset"]["name"],
-        names=trees.fine_names(config["dataset"]["name"], config["dataset"]["classes"]),
-        ancestors=None,
+        names=CATALOG.names,
+        ancestors=CATALOG.above,
     )
-    LOCAL_FILES = stages.local_files(config)
     HEADS = sweeps.expand(config["heads"])
     sweeps.check_baselines(HEADS, config["comparison"]["baselines"])
     sweeps.check_class_weights(HEADS, config["training"])
@@ -42,7 +46,11 @@ PARENTS = [
 ]
 # A learned taxonomy is an input of the jobs that need it, since it cannot be a setting.
 LEARNED = [] if TAXONOMY else ["<results>/taxonomy.json"]
-DATASET = f"resources/datasets/{config['dataset']['name']}"
+# What only the images tell, if the configuration does not: their mean and standard deviation.
+FOUND = None in (config["dataset"]["mean"], config["dataset"]["std"])
+STATISTICS = [f"{DATASET}/statistics.json"] if FOUND else []
+DRAWN = config["dataset"]["source"] == "generated"
+ORIGIN = [] if DRAWN else [f"{DATASET}/provenance.json"]
 WEIGHTS = "resources/weights/{architecture}-{digest}".format(
     architecture=config["backbone"]["architecture"],
     digest=provenance.digest(stages.weights(config)),
@@ -60,6 +68,11 @@ def code(rule, *heads, network=False):
     if network:
         modules.add(architectures.module(config["backbone"]["architecture"]))
     return [script, *provenance.reached_modules(script, *sorted(modules))]
+
+
+def file_of(split):
+    """The file that holds a split: val is a part of train."""
+    return "test" if split == "test" else "train"
 
 
 def teacher(head):

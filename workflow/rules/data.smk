@@ -1,5 +1,5 @@
 # In: the source of the data set.
-# Out: its parquet files, checked, and the taxonomy of its classes.
+# Out: its images and labels in canonical form, and the taxonomy of its classes.
 if config["dataset"]["source"] == "generated":
 
     rule make_demo_dataset:
@@ -7,40 +7,47 @@ if config["dataset"]["source"] == "generated":
         input:
             code=code("make_demo_dataset"),
         output:
-            train=f"{DATASET}/train.parquet",
-            test=f"{DATASET}/test.parquet",
+            train=f"{DATASET}/train.npy",
+            train_table=f"{DATASET}/train.parquet",
+            test=f"{DATASET}/test.npy",
+            test_table=f"{DATASET}/test.parquet",
         log:
             f"{DATASET}/make_demo_dataset.log",
         threads: 1
         params:
-            dataset=stages.dataset(config),
+            dataset=stages.drawing(config),
         script:
             "../scripts/make_demo_dataset.py"
 
 else:
 
     rule fetch_dataset:
-        """Copy the two parquet files from the hub or a folder, and check every image and label."""
+        """Read every picture of the source once, and check it and its label."""
         input:
-            **LOCAL_FILES["dataset"],
+            files=CATALOG.files,
             code=code("fetch_dataset"),
         output:
-            train=f"{DATASET}/train.parquet",
-            test=f"{DATASET}/test.parquet",
+            train=f"{DATASET}/train.npy",
+            train_table=f"{DATASET}/train.parquet",
+            test=f"{DATASET}/test.npy",
+            test_table=f"{DATASET}/test.parquet",
+            statistics=f"{DATASET}/statistics.json",
+            leaks=f"{DATASET}/leaks.csv",
             provenance=f"{DATASET}/provenance.json",
         log:
             f"{DATASET}/fetch_dataset.log",
-        threads: 1
+        benchmark:
+            f"{DATASET}/fetch_dataset.tsv"
+        threads: config["threads"]["backbone"]
         params:
-            dataset=stages.dataset(config),
+            reading=stages.reading(config, CATALOG),
         script:
             "../scripts/fetch_dataset.py"
 
 
 rule build_taxonomy:
-    """The partition of the classes into parents, checked against the labels of the train images."""
+    """The partition of the classes into parents."""
     input:
-        train=f"{DATASET}/train.parquet",
         learned=branch(TAXONOMY is None, then="<results>/hierarchy10/taxonomy.json", otherwise=[]),
         code=code("build_taxonomy"),
     output:
@@ -49,6 +56,6 @@ rule build_taxonomy:
         "<results>/logs/build_taxonomy.log",
     threads: 1
     params:
-        taxonomy={"setting": config["taxonomy"], "content": TAXONOMY and TAXONOMY._asdict()},
+        taxonomy=TAXONOMY and TAXONOMY._asdict(),
     script:
         "../scripts/build_taxonomy.py"

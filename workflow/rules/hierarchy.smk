@@ -90,7 +90,7 @@ rule learn_clusters:
         "<results>/logs/learn_clusters.log",
     threads: 1
     params:
-        clusters=stages.clusters(config, TAXONOMY),
+        clusters=stages.clusters(config, CATALOG.names),
     script:
         "../scripts/learn_clusters.py"
 

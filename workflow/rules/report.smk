@@ -14,7 +14,8 @@ if config["finetune"]["epochs"] > 0:
 rule draw_contact_sheet:
     """Four train images of each class, by parent."""
     input:
-        train=f"{DATASET}/train.parquet",
+        images=f"{DATASET}/train.npy",
+        table=f"{DATASET}/train.parquet",
         taxonomy="<results>/taxonomy.json",
         code=code("draw_contact_sheet"),
     output:
@@ -120,7 +121,7 @@ rule draw_clusters:
         "<results>/logs/draw_clusters.log",
     threads: 1
     params:
-        clusters={**stages.clusters(config, TAXONOMY), **stages.picture(config)},
+        clusters={**stages.clusters(config, CATALOG.names), **stages.picture(config)},
     script:
         "../scripts/draw_clusters.py"
 

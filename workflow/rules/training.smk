@@ -3,7 +3,9 @@
 rule finetune_backbone:
     """Train backbone and head on train and keep the best epoch by val; 0 epochs keep the weights."""
     input:
-        train=f"{DATASET}/train.parquet",
+        images=f"{DATASET}/train.npy",
+        table=f"{DATASET}/train.parquet",
+        statistics=STATISTICS,
         weights=f"{WEIGHTS}.safetensors",
         code=code("finetune_backbone", network=True),
     output:

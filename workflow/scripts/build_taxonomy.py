@@ -1,12 +1,9 @@
-"""Write the taxonomy, checked against the labels of the train images."""
+"""Write the taxonomy."""
 
 from treehead import console
-from treehead.data import dataset, taxonomy
+from treehead.data import taxonomy
 
 with console.job(snakemake.log[0]):
-    setting, content = (snakemake.params.taxonomy[key] for key in ("setting", "content"))
+    content = snakemake.params.taxonomy
     tree = taxonomy.Taxonomy(**content) if content else taxonomy.read(snakemake.input.learned)
-    if setting == "superclass":
-        fine, coarse = dataset.labels(snakemake.input.train)
-        taxonomy.check_labels(tree, fine, coarse, snakemake.input.train)
     tree.write(snakemake.output[0])

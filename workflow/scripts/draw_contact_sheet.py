@@ -7,9 +7,9 @@ from treehead.report import figures
 settings = snakemake.params.dataset
 with console.job(snakemake.log[0]):
     tree = taxonomy.read(snakemake.input.taxonomy)
-    fine, _ = dataset.labels(snakemake.input.train)
+    fine = dataset.labels(snakemake.input.table)
     rows = dataset.first_of_each(fine, 4)
-    images = dataset.images(snakemake.input.train, settings["image_size"], rows)
+    images = dataset.Pixels(snakemake.input.images)[rows]
     figures.save(
         figures.contact_sheet(images, fine[rows], tree, settings["title"]), snakemake.output[0]
     )

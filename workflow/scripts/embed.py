@@ -7,9 +7,11 @@ from treehead.training import compute
 
 settings, split = snakemake.params.embed, snakemake.wildcards.split
 with console.job(snakemake.log[0]):
-    images, fine = dataset.part(snakemake.input.images, split, settings["split"])
+    given = snakemake.input
+    images, fine = dataset.part(given.images, given.table, split, settings["split"])
+    network = dataset.normalized(settings["network"], given.statistics)
     device = compute.device(settings["device"], "embed.device")
-    with embed.opened(snakemake.input.onnx, snakemake.input.weights, settings, device) as run:
+    with embed.opened(given.onnx, given.weights, settings | {"network": network}, device) as run:
         features = embed.embed(
             images, settings["views"], run, settings["batch_size"], f"embed {split}"
         )

@@ -1,7 +1,7 @@
 """Evaluate the tree on test and val."""
 
 from treehead import artifacts, console
-from treehead.data import embeddings, taxonomy
+from treehead.data import dataset, embeddings, taxonomy
 from treehead.evaluation import predictions, trees
 from treehead.heads import fitting
 from treehead.heads.layers import Linear
@@ -28,8 +28,8 @@ with console.job(snakemake.log[0]):
         top_k=settings["top_k"],
     )
     report |= {
-        "dataset": settings["dataset"],
-        "backbone": settings["backbone"],
+        "dataset": settings["dataset"] | dataset.provenance(snakemake.input.origin),
+        "backbone": dataset.normalized(settings["backbone"], snakemake.input.statistics),
         "config_sha256": artifacts.sha256(snakemake.input.config),
         "input_sha256": {path: artifacts.sha256(path) for path in snakemake.input.hashed},
     }

@@ -1,6 +1,5 @@
 """Export the frozen backbone to ONNX and compare the two."""
 
-import numpy as np
 import torch
 
 from treehead import console
@@ -11,9 +10,8 @@ from treehead.data import dataset
 settings = snakemake.params.export
 with console.job(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
-    backbone = build(**settings["network"])
+    backbone = build(**dataset.normalized(settings["network"], snakemake.input.statistics))
     weights.into(backbone.network, snakemake.input.weights)
-    rows = np.arange(len(dataset.labels(snakemake.input.train)[0]))[:64]
-    probe = dataset.images(snakemake.input.train, settings["image_size"], rows)
+    probe = dataset.Pixels(snakemake.input.train)[:64]
     difference = embed.export(backbone, snakemake.output[0], probe, snakemake.threads)
     console.say(f"Largest difference to the eager network: {difference:.1e}")

@@ -1,9 +1,11 @@
-"""Fetch the data set and check every image and label."""
+"""Read the pictures of the data set, and check them and their labels."""
 
-from treehead import artifacts, console
-from treehead.data import sources
+from treehead import console
+from treehead.data import reading
 
-with console.job(snakemake.log[0]):
-    given, kept = dict(snakemake.input.items()), dict(snakemake.output.items())
-    origin = sources.take(snakemake.params.dataset, given, kept)
-    artifacts.write_json(snakemake.output.provenance, origin)
+# Processes that decode import this file once more, under another name.
+if __name__ == "__main__":
+    with console.job(snakemake.log[0]):
+        settings, known = (snakemake.params.reading[key] for key in ("dataset", "known"))
+        settings = {**settings, "processes": snakemake.threads}
+        reading.read(settings, known, dict(snakemake.output.items()))

@@ -5,17 +5,20 @@ import pandas
 from treehead import artifacts, console
 from treehead.backbones import weights
 from treehead.backbones.backbone import build
+from treehead.data import dataset
 from treehead.training import checkpoint, compute, finetune
 
 
 def main() -> None:
     """Train, or resume an interrupted training."""
     settings, seconds = snakemake.params.finetune, snakemake.config["finetune"]["save_seconds"]
-    backbone = build(**settings["network"])
-    weights.into(backbone.network, snakemake.input.weights)
-    decided, files = compute.decided(settings), list(snakemake.input)
-    state = checkpoint.beside(snakemake.output.weights, decided, files, seconds)
-    head, history = finetune.from_file(backbone, snakemake.input.train, settings, state)
+    given = snakemake.input
+    backbone = build(**dataset.normalized(settings["network"], given.statistics))
+    weights.into(backbone.network, given.weights)
+    # The table holds a digest of each image.
+    files = [path for path in given if path != given.images]
+    state = checkpoint.beside(snakemake.output.weights, compute.decided(settings), files, seconds)
+    head, history = finetune.from_files(backbone, given.images, given.table, settings, state)
     table = pandas.DataFrame(history, columns=finetune.Epoch._fields)
     artifacts.write_text(snakemake.output.history, table.to_csv(index=False))
     artifacts.write_tensors(snakemake.output.head, head)

@@ -8,8 +8,10 @@ settings = snakemake.params.dataset
 with console.job(snakemake.log[0]):
     for split in ("train", "test"):
         per_class = settings[f"{split}_per_class"]
-        rows = classes.rows(0, split, per_class)
+        images, labels = snakemake.output[split], snakemake.output[f"{split}_table"]
         total = per_class * settings["classes"]
-        rows = console.progress(rows, f"drawing {split}", total, "images")
-        dataset.write(snakemake.output[split], rows)
+        examples = console.progress(
+            classes.examples(0, split, per_class), f"drawing {split}", total, "images"
+        )
+        dataset.write(images, labels, examples, split)
     console.say("Drew demo100, a data set of drawn images; it is not CIFAR-100.")

@@ -1,11 +1,10 @@
-"""demo100: drawn images of 100 classes in 20 superclasses, with the columns of CIFAR-100.
+"""demo100: drawn images of 100 classes in 20 superclasses, as CIFAR-100 has.
 
 It needs no download. The superclass decides what is drawn; its five classes differ in count,
 orientation, frequency, hue or proportion, and none is the mirror image of another. Each image has
 its own generator, so only the seed, split, class and index decide its pixels.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from treehead.data.demo100 import shapes
 from treehead.data.demo100.shapes import TURN, Grid
@@ -145,16 +143,9 @@ def image(seed: int, split: str, fine: int, index: int) -> np.ndarray:
     return draw(fine, np.random.default_rng([seed, SPLITS[split], fine, index]))
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """A lossless PNG of an image (side, side, 3) uint8."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", compress_level=6)
-    return file.getvalue()
-
-
-def rows(seed: int, split: str, per_class: int) -> Iterator[tuple[bytes, int, int]]:
-    """PNG, fine label and superclass of every image of a split, classes in random order."""
+def examples(seed: int, split: str, per_class: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Image (3, 32, 32) and label of each image of a split, classes in random order."""
     classes = len(FINE_NAMES)
     order = np.random.default_rng([seed, SPLITS[split]]).permutation(classes * per_class)
     for index, fine in zip(*divmod(order, classes), strict=True):
-        yield png(image(seed, split, int(fine), int(index))), int(fine), SUPERCLASS_OF[fine]
+        yield image(seed, split, int(fine), int(index)).transpose(2, 0, 1), int(fine)

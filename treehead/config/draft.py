@@ -1,0 +1,184 @@
+"""A first configuration for somebody's own pictures: what they are, and what fits them."""
+
+import io
+import math
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from treehead.artifacts import InputError, write_text
+from treehead.console import progress
+from treehead.data import catalog, leaks, pictures
+from treehead.data.catalog import Catalog, Listing
+from treehead.data.sources.source import Source
+
+# Names of folders and files that say nothing about what is in them.
+_DULL = {"data", "dataset", "datasets", "images", "pictures", "photos", "train", "training", "list"}
+# Sides of images to choose from, and how many pictures are looked at to choose one.
+_SIDES = (32, 48, 64, 96, 128)
+_SAMPLE = 500
+# Up to this many pictures are decoded to look for leaks.
+_FEW = 20_000
+# Largest class over smallest one that is not called unbalanced.
+_EVEN = 1.5
+
+# How long training may take, and how many images two cores train in a second, each at a side in
+# pixels (`make bench`). Work grows with the area.
+_SECONDS = 600
+_SPEED = {"resnet9": (1000, 32), "phinet": (45, 160)}
+
+_LAYER = """\
+{about}
+#
+# Next: snakemake --cores 2 --configfile {out} -- {results}/chosen.json {results}/hierarchy100/metrics.json
+results: {results}
+
+dataset:
+  name: {name}
+  source: {source}
+  image_size: {side}  # pictures are resized to this side once, when they are read
+
+{tree}
+
+backbone:
+  architecture: {architecture}
+  weights: {weights}
+  image_size: {size}
+
+finetune:
+  epochs: {epochs}  # about ten minutes on two cores
+  objective: flat
+  batch_size: {batch}
+  learning_rate: {rate}
+  class_weights: none  # balanced: rare classes count as much as frequent ones
+
+# The heads make about as many steps an epoch as on CIFAR-100.
+training:
+  batch_size: {head_batch}
+parent:
+  objective: parent
+  batch_size: {head_batch}
+child:
+  input: features
+"""
+
+
+class Seen(NamedTuple):
+    """A look at the pictures.
+
+    Args:
+        side: median of the shorter sides, in pixels.
+        broken: how many can't be decoded.
+        leaks: pairs of the same picture in train and in test; None if nobody looked.
+    """
+
+    side: int
+    broken: int
+    leaks: int | None
+
+
+def write(path: str, source: str, weights: str, defaults: dict[str, Any]) -> str:
+    """Look at a data set and write a commented layer over `defaults`; return its text.
+
+    Args:
+        path: the file to write, which must not exist; "" for one in config/, named as the data.
+        source: as dataset.source.
+        weights: as backbone.weights.
+        defaults: the whole configuration.
+    """
+    name = _name(source)
+    path = path or f"config/{name}.yaml"
+    if Path(path).exists():
+        raise InputError(f"{path} exists already; give another file with --out, or remove it.")
+    settings = defaults["dataset"] | {"name": name, "source": source}
+    opened = catalog.opened(settings)
+    listing, found = catalog.listed(opened, settings)
+    text = _layer(path, settings, weights, found, _look(opened, listing, settings))
+    write_text(path, text)
+    return text
+
+
+def _name(source: str) -> str:
+    """A name for the data: of the folder or file, or of the folder around one with a dull name."""
+    path = Path(source).absolute()
+    words = [
+        re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
+        for word in (*path.parent.parts, path.stem)
+    ]
+    telling = [word for word in words if word and word not in _DULL]
+    return telling[-1] if telling and telling[-1] != "demo100" else "own"
+
+
+def _look(source: Source, listing: Listing, settings: dict[str, Any]) -> Seen:
+    """Measure some pictures; if there are few, decode all."""
+    n = len(listing.parts)
+    places = list(range(n) if n <= _FEW else range(0, n, n // _SAMPLE))
+    sides, images, broken = [], {"train": [], "test": []}, 0
+    contents = progress(source.read(places), "looking at the pictures", len(places), "pictures")
+    for place, content in zip(places, contents, strict=True):
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        try:
+            image = pictures.decode(data, _SIDES[0], settings["resize"])
+        except pictures.Broken:
+            broken += 1
+            continue
+        with Image.open(io.BytesIO(data)) as opened:
+            sides.append(min(opened.size))
+        images["test" if listing.parts[place] == "test" else "train"].append(image)
+    pairs = leaks.find(*map(np.array, images.values())) if n <= _FEW else None
+    side = int(np.median(sides)) if sides else _SIDES[0]
+    return Seen(side, broken, None if pairs is None else len(pairs))
+
+
+def _layer(path: str, settings: dict[str, Any], weights: str, found: Catalog, seen: Seen) -> str:
+    n = found.counts["train"]
+    side = max((each for each in _SIDES if each <= seen.side), default=_SIDES[0])
+    architecture, size = ("resnet9", side) if weights == "scratch" else ("phinet", 160)
+    speed, at = _SPEED[architecture]
+    epochs = round(_SECONDS * speed * (at / size) ** 2 / n)
+    return _LAYER.format(
+        about="\n".join(f"# {line}" for line in _about(settings["source"], found, seen)),
+        out=path,
+        results=f"results/{settings['name']}",
+        name=settings["name"],
+        source=settings["source"],
+        side=side,
+        tree=_tree(found),
+        architecture=architecture,
+        weights=weights,
+        size=size,
+        epochs=min(max(epochs, 1), 60),
+        batch=_power(n / 40, 16, 128),
+        rate=0.004 if weights == "scratch" else 0.001,
+        head_batch=_power(2 * n / 88, 64, 1024),
+    )
+
+
+def _power(value: float, low: int, high: int) -> int:
+    """The power of two that is nearest to a value, between two others."""
+    return min(max(2 ** round(math.log2(value)), low), high)
+
+
+def _tree(found: Catalog) -> str:
+    """The lines of the taxonomy: the data's own, or about as many clusters as the root."""
+    if found.above is None:
+        groups = max(2, round(math.sqrt(len(found.names))))
+        return f"taxonomy: clusters-{groups}  # learned, since the data have no tree"
+    deepest = max(map(len, found.above))
+    counts = [len({groups[:level] for groups in found.above}) for level in range(1, deepest + 1)]
+    levels = ", ".join(f"{level} has {count}" for level, count in enumerate(counts, 1))
+    return (
+        "taxonomy: superclass  # the data's own tree\n"
+        f"taxonomy_level: {deepest}  # number of groups: level {levels}"
+    )
+
+
+def _about(source: str, found: Catalog, seen: Seen) -> list[str]:
+    """What was found, a line each."""
+    parts = ", ".join(f"{count:,} {part}" for part, count in found.counts.items() if count)
+    lines = [f"{source}: {len(found.names)} classes, {parts} pictures."]
+    ...
+    return lines

@@ -1,0 +1,127 @@
+"""What every source gives: an entry for each picture, and the bytes of the pictures."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from treehead.artifacts import InputError
+
+# The names that people give to the parts of a data set.
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class Entry(NamedTuple):
+    """A picture as its source lists it.
+
+    Args:
+        place: where it is, for people: a path, or a file and a row.
+        label: the class, by name or number.
+        part: train, val or test, or None if the source does not say.
+        above: names or numbers of the groups above the class, the outermost first.
+        group: what must not be on both sides of a split, such as the plant or the camera.
+    """
+
+    place: str
+    label: str | int
+    part: str | None = None
+    above: tuple[str | int, ...] = ()
+    group: str | None = None
+
+
+class Source(NamedTuple):
+    """A source after a look at it; no picture is decoded yet.
+
+    Args:
+        entries: of all pictures.
+        read: gives the content of the entries at these places: bytes, or the path of a file.
+        files: the files that list the pictures or hold them, which the graph watches.
+        class_names: names of numbered classes, the number of which is their place.
+        parent_names: the same of the groups directly above the classes.
+        skipped: files that are not pictures, by suffix.
+        remarks: what was guessed, a sentence each.
+        version: of the pictures, if `files` does not hold them.
+        configuration: of the hub, that is read.
+        revision: commit of the hub.
+    """
+
+    entries: list[Entry]
+    read: Callable[[list[int]], Iterator[bytes | Path]]
+    files: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
+    parent_names: tuple[str, ...] | None = None
+    skipped: dict[str, int] = {}  # noqa: RUF012 - never changed
+    remarks: tuple[str, ...] = ()
+    version: str | None = None
+    configuration: str | None = None
+    revision: str | None = None
+
+
+def part_of(name: str) -> str | None:
+    """The part that a file name tells, such as "train-00000-of-00002"; None if it tells none."""
+    found = {PARTS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in PARTS}
+    return found.pop() if len(found) == 1 else None
+
+
+def named_part(name: object, where: str, given: dict[str, str]) -> str:
+    """The part that a split is, by the setting dataset.splits, else by its name."""
+    chosen = {split: part for part, split in given.items()} or PARTS
+    if (part := chosen.get(str(name)) or chosen.get(str(name).lower())) is None:
+        raise InputError(
+            f"{where} is in the split {name!r}, which is neither train, val nor test; name the "
+            "splits in dataset.splits, such as {train: fit, test: holdout}."
+        )
+    return part
+
+
+def _first_of(columns: list[str], usual: tuple[str, ...]) -> str | None:
+    """The column that has the first of the usual names, whatever its case."""
+    known = {_plain(column): column for column in columns}
+    return next((known[_plain(name)] for name in usual if _plain(name) in known), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def chosen_column(
+    where: str, key: str, columns: list[str], settings: dict[str, Any], usual: tuple[str, ...]
+) -> str | None:
+    """The column for `key`: by the setting dataset.columns, else one with a usual name."""
+    if key not in settings["columns"]:
+        return _first_of(columns, usual)
+    if (given := settings["columns"][key]) is None:
+        return None
+    if given not in columns:
+        raise InputError(
+            f"{where} has no column {given!r}, which dataset.columns.{key} names; its columns are "
+            f"{', '.join(columns)}."
+        )
+    return given
+
+
+# Usual names of columns, the likeliest first.
+LABEL = (
+    "fine_label",
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "target",
+    "class_id",
+    "cls",
+)
+PARENT = ("coarse_label", "parent", "superclass", "coarse", "supercategory")
+SPLIT = ("split", "set", "partition", "subset")
+GROUP = ("group",)
+PICTURE = ("path", "file", "filename", "file_name", "filepath", "image_path", "image", "img")
