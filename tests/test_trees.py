@@ -14,7 +14,7 @@ from treehead.data import trees
 from treehead.data.taxonomy import Taxonomy
 
 ROOT = Path(__file__).parents[1]
-FOUR = trees.fine_names("mine", 4)
+FOUR = tuple(f"class {number}" for number in range(4))
 
 # One tree, as people write it: parent 0 has the classes 3 and 1, parent 1 has 2 and 0.
 FRUIT = ("fig", "pear", "rose", "plum")
@@ -138,7 +138,7 @@ def test_a_table_says_the_same_in_any_order_of_rows(tmp_path_factory, parent_of,
     rows = random.sample(list(enumerate(parent_of)), len(parent_of))
     path = tmp_path_factory.mktemp("taxonomy") / "tree.csv"
     path.write_text("class,parent\n" + "".join(f"{fine},{parent}\n" for fine, parent in rows))
-    tree = trees.read(path, trees.fine_names("mine", len(rows)))
+    tree = trees.read(path, tuple(f"class {number}" for number in range(len(rows))))
     assert tree.parent_of().tolist() == parent_of
     assert tree.classes == tuple(
         tuple(fine for fine, parent in rows if parent == own) for own in range(5)
@@ -218,7 +218,7 @@ def test_as_many_names_as_there_are_classes(tmp_path: Path):
 
 
 def chosen(setting, dataset: str, classes: int, level=None, ancestors=None) -> Taxonomy | None:
-    names = trees.fine_names(dataset, classes)
+    names = trees.built_in_names(dataset, classes) or tuple(f"class {n}" for n in range(classes))
     return trees.choose(str(setting), level, dataset=dataset, names=names, ancestors=ancestors)
 
 
@@ -266,9 +266,12 @@ def test_superclasses_have_one_level():
 
 @pytest.mark.usefixtures("project")
 def test_the_built_in_tree_comes_before_the_datas_own_for_its_own_data_set_alone():
-    own = [("odd",), ("even",)] * 50
-    assert len(chosen("superclass", "demo100", 100, ancestors=own).classes) == 20
-    assert chosen("superclass", "mine", 100, ancestors=own).parent_names == ("even", "odd")
+    parents = chosen("superclass", "demo100", 100).parent_of()
+    own = [(f"parent {parent:02}",) for parent in parents]
+    assert "arcs" in chosen("superclass", "demo100", 100, ancestors=own).parent_names
+    assert "parent 07" in chosen("superclass", "mine", 100, ancestors=own).parent_names
+    with pytest.raises(InputError, match=r"labels of demo100 put the class .* under odd"):
+        chosen("superclass", "demo100", 100, ancestors=[("odd",), ("even",)] * 50)
 
 
 @pytest.mark.parametrize("ancestors", [None, [()] * 81])

@@ -270,22 +270,18 @@ def _above(
                 f"{entry.place}: the class {entry.label!r} has the parent "
                 f"{_shown(entry.above)}, and {_shown(found[label])} before; a class has one parent."
             )
-    width = len(
-        str(
-            max(
-                (len(names or ()), *(a for up in found.values() for a in up if isinstance(a, int))),
-                default=0,
-            )
-        )
-    )
+    numbers = [group for groups in found.values() for group in groups if isinstance(group, int)]
+    digits = len(str(max(numbers, default=0)))
 
     def named(group: str | int) -> str:
         if isinstance(group, str):
             return group
-        return names[group] if names else f"parent {group:0{width}}"
+        return names[group] if names else f"parent {group:0{digits}}"
 
     above = [tuple(map(named, found[label])) for label in range(classes)]
-    shared = len(os.path.commonprefix(above))
+    shared = sum(
+        1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*above, strict=False))
+    )
     above = [groups[shared:] for groups in above]
     return tuple(above) if any(above) else None
 
