@@ -90,9 +90,9 @@ def test_a_fetched_file_has_the_hubs_bytes_and_names_its_commit(fetch: Fetch, ta
     assert "Downloading weights.bin of owner/net" in done.stderr
 
 
-def test_a_file_in_a_folder_of_a_dataset_names_its_commit_too(fetch: Fetch, target: Path):
-    with serving(Hub({"datasets/owner/set/data/train.parquet": SMALL})) as hub:
-        done = fetch(hub.url, repo="owner/set", filename="data/train.parquet", repo_type="dataset")
+def test_a_file_in_a_folder_names_its_commit_too(fetch: Fetch, target: Path):
+    with serving(Hub({"owner/net/nested/weights.bin": SMALL})) as hub:
+        done = fetch(hub.url, filename="nested/weights.bin")
     assert done.stdout == COMMIT
     assert target.read_bytes() == SMALL
 
@@ -186,17 +186,12 @@ def test_wrong_bytes_are_refused_and_downloaded_again_once_the_hub_is_right(
     assert target.read_bytes() == SMALL
 
 
-@pytest.mark.parametrize(
-    ("status", "repo_type", "prefix"),
-    [(401, "model", ""), (403, "model", ""), (403, "dataset", "datasets/")],
-)
-def test_a_gated_repository_names_its_page_and_the_token(
-    fetch: Fetch, target: Path, status: int, repo_type: str, prefix: str
-):
-    hub = Hub({f"{prefix}owner/net/weights.bin": SMALL}, refusal=(status, "GatedRepo"))
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_gated_repository_names_its_page_and_the_token(fetch: Fetch, target: Path, status: int):
+    hub = Hub({"owner/net/weights.bin": SMALL}, refusal=(status, "GatedRepo"))
     with serving(hub):
-        error = sentence(fetch(hub.url, repo_type=repo_type), target)
-    assert f"accept its licence on {hub.url}/{prefix}owner/net and set HF_TOKEN" in error
+        error = sentence(fetch(hub.url), target)
+    assert f"accept its licence on {hub.url}/owner/net and set HF_TOKEN" in error
     assert "backbone.weights" in error
 
 

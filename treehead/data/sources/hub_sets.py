@@ -4,20 +4,29 @@ The hub's client downloads one configuration at one commit, `datasets` writes it
 files, and `tables` reads these. Both libraries have a cache, so a second look needs no network.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
 import datasets
 import huggingface_hub as hf
 from datasets.data_files import sanitize_patterns
 from datasets.fingerprint import Hasher
+from datasets.info import DatasetInfosDict
 from datasets.load import LocalDatasetModuleFactory, get_dataset_builder_class
 from datasets.naming import filenames_for_dataset_split
+from datasets.packaged_modules.folder_based_builder.folder_based_builder import (
+    FolderBasedBuilderConfig,
+)
 from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub.utils import logging
+from huggingface_hub.utils import logging as hub_logging
 
 from treehead.artifacts import InputError
 from treehead.console import say
@@ -40,8 +49,6 @@ def look(settings: dict[str, Any]) -> Source:
     with _explained(repo, revision), _quiet():
         folder = hub.snapshot(repo, revision, [*_CARD, _script(repo)])
         builder = _builder(repo, folder, settings)
-        _check_features(repo, builder.info.features, settings)
-        _check_hashes(repo, folder, builder, settings["sha256"])
         say(f"Reading {repo}, configuration {builder.config.name}, commit {folder.name}.")
         builder.download_and_prepare()
         _check_features(repo, builder.info.features, settings)
@@ -94,6 +101,8 @@ def _builder(repo: str, folder: Path, settings: dict[str, Any]) -> datasets.Data
     described = hf.DatasetCard.load(card).data if card.exists() else hf.DatasetCardData()
     configurations = MetadataConfigs.from_dataset_card_data(described)
     name = _configuration(repo, configurations, settings["configuration"])
+    infos = DatasetInfosDict.from_dataset_card_data(described)
+    _check_features(repo, infos[name].features if name in infos else None, settings)
     every = [each.get("data_files") for each in configurations.values()]
     # A configuration without its own files is found among all files.
     sought = configurations[name]["data_files"] if every and all(every) else None
@@ -104,7 +113,8 @@ def _builder(repo: str, folder: Path, settings: dict[str, Any]) -> datasets.Data
     info = infos.get(name) or (next(iter(infos.values())) if len(infos) == 1 else None)
     dataset_name = repo.replace("/", "___")
     kind = get_dataset_builder_class(module, dataset_name=dataset_name)
-    return kind(
+    builder = partial(
+        kind,
         base_path=str(folder),
         dataset_name=dataset_name,
         config_name=name,
@@ -112,6 +122,56 @@ def _builder(repo: str, folder: Path, settings: dict[str, Any]) -> datasets.Data
         hash=f"{folder.name}-{Hasher.hash((str(folder), settings['sha256']))}",
         info=info,
     )
+    config = builder().config
+    files = {str(split): list(paths) for split, paths in config.data_files.items()}
+    _check_hashes(repo, folder, files, settings["sha256"])
+    if not isinstance(config, FolderBasedBuilderConfig):
+        return builder()
+    # Left to itself, it leaves out the labels if the first split has one class, or folders differ
+    # in depth.
+    labelled = {"drop_labels": False} if config.drop_labels is None else {}
+    zipped = any(map(_zipped, chain(*files.values())))
+    return builder(**labelled, **({"data_files": _unpacked(files)} if zipped else {}))
+
+
+def _zipped(path: str) -> bool:
+    return path.lower().endswith(".zip")
+
+
+def _unpacked(files: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The files of each split with what is in archives, which may have the splits inside.
+
+    `datasets` 5.2 can read archives of pictures, but takes the folder around the archive for the
+    label: https://github.com/huggingface/datasets/pull/8419
+    """
+    found = {
+        split: [
+            pattern
+            for path in paths
+            for pattern in ([f"{_unzipped(Path(path))}/**"] if _zipped(path) else [path])
+        ]
+        for split, paths in files.items()
+    }
+    if len(found) == 1:
+        roots = [Path(pattern).parent for pattern in next(iter(found.values()))]
+        folders = [below for root in roots for below in (*root.glob("*/"), *root.glob("*/*/"))]
+        inside: dict[str, list[str]] = {}
+        for folder in folders:
+            if folder.is_dir() and (part := PARTS.get(folder.name.lower())):
+                inside.setdefault(part, []).append(f"{folder}/**")
+        return inside or found
+    return found
+
+
+def _unzipped(archive: Path) -> Path:
+    """The folder with the content of an archive; the cache names the archive by its hash."""
+    folder = Path(datasets.config.EXTRACTED_DATASETS_PATH, "treehead", archive.resolve().name)
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as temporary, ZipFile(archive) as content:
+            content.extractall(temporary + "/content")
+            Path(temporary, "content").rename(folder)
+    return folder
 
 
 def _configuration(repo: str, known: MetadataConfigs, given: str | None) -> str:
@@ -171,10 +231,9 @@ def _shown(kind: Any) -> str:
 
 
 def _check_hashes(
-    repo: str, folder: Path, builder: datasets.DatasetBuilder, expected: dict[str, str]
+    repo: str, folder: Path, files: dict[str, list[str]], expected: dict[str, str]
 ) -> None:
     """Check the files of splits whose hash is known; a wrong one is downloaded once more."""
-    files = {str(split): paths for split, paths in builder.config.data_files.items()}
     for split, sha256 in expected.items():
         found = files.get(split, [])
         if sha256 is None:
@@ -256,8 +315,8 @@ def _explained(repo: str, revision: str) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Keep the libraries' bars and warnings off the terminal, which is the log's."""
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
-    logging.set_verbosity_error()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
