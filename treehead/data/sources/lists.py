@@ -9,7 +9,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,34 @@ from treehead.data.sources.source import Entry, Source
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)")
+
 _Label = str | int
+# A line of a list, named for people, and what it says.
+_Line = tuple[str, Entry]
 
 
 def look(path: str, settings: dict[str, Any]) -> Source:
-    """List the pictures that a list names, and check that each is there."""
-    files = _with_siblings(Path(path))
-    entries, lines = [], []
-    for file in files:
-        for line, entry in _entries(file, settings):
-            entries.append(entry)
-            lines.append(f"{file}, line {line}")
-    root = Path(path).parent
-    _check_files(root, entries, lines)
+    """List the pictures that a list names, and check that each is there.
+
+    Args:
+        path: the list.
+        settings: of the `dataset` part of the config: `columns` and `splits`.
+    """
+    skipped: Counter[str] = Counter()
+    files, root = _with_siblings(Path(path), settings["splits"]), Path(path).parent
+    lines = [line for file in files for line in _lines(file, settings, skipped)]
+    lines = _once(lines, skipped)
+    _check_files(root, lines)
     # In the order of the paths, so that the order of the lines does not matter.
-    entries = [entries[place] for place in _sorted(entries)]
-    _check_kinds(path, entries)
-    names, parents, named_by = _names(root)
+    entries = sorted((entry for _, entry in lines), key=lambda entry: entry.place.split("/"))
+    entries = _numbered(path, entries)
+    numbered = any(isinstance(entry.label, int) for entry in entries)
+    names, parents, named_by = _names(root) if numbered else (None, None, [])
     entries = [
         entry._replace(
             label=_name(entry.label, names, entry),
-            above=tuple(_name(g, parents, entry) for g in entry.above),
+            above=tuple(_name(group, parents, entry) for group in entry.above),
         )
         for entry in entries
     ]
@@ -48,54 +56,53 @@ def look(path: str, settings: dict[str, Any]) -> Source:
     def read(places: list[int]) -> Iterator[Path]:
         return (root / entries[place].place for place in places)
 
+    beside = [f"{file} beside it belongs to it" for file in files if file != Path(path)]
     return Source(
         entries,
         read,
         files=tuple(map(str, [*files, *named_by])),
-        remarks=tuple(f"{file} names the classes" for file in named_by),
+        skipped=dict(skipped),
+        remarks=(*beside, *(f"{file} names the classes" for file in named_by)),
         version=folder.version(str(root), [entry.place for entry in entries]),
     )
 
 
-def _sorted(entries: list[Entry]) -> list[int]:
-    return sorted(range(len(entries)), key=lambda place: entries[place].place.split("/"))
-
-
-def _with_siblings(path: Path) -> list[Path]:
+def _with_siblings(path: Path, splits: dict[str, str]) -> list[Path]:
     """The list, and those beside it that are called the same but for the split."""
-    if source.part_of(path.stem) is None:
+    if source.part_of(path.stem, splits) is None:
         return [path]
-    words = "|".join(source.PARTS)
-    stem = re.escape(re.sub(f"(?i)(?<![a-z])({words})(?![a-z])", "\0", path.stem, count=1))
-    alike = re.compile(stem.replace(re.escape("\0"), f"({words})"), re.IGNORECASE)
+    word = source.words_of(splits)
+    before, after = re.split(word, path.stem, maxsplit=1, flags=re.IGNORECASE)
+    alike = re.compile(re.escape(before) + word + re.escape(after), re.IGNORECASE)
     siblings = [
         file
         for file in sorted(path.parent.iterdir())
         if file.suffix == path.suffix and alike.fullmatch(file.stem) and file.is_file()
     ]
-    parts = [source.part_of(file.stem) for file in siblings]
-    for part in parts:
-        if parts.count(part) > 1:
-            twice = [str(f) for f, own in zip(siblings, parts, strict=True) if own == part]
-            raise InputError(f"{' and '.join(twice)} are both lists of {part}; leave one of them.")
+    first: dict[str | None, Path] = {}
+    for file in siblings:
+        part = source.part_of(file.stem, splits)
+        if (other := first.setdefault(part, file)) != file:
+            raise InputError(f"{other} and {file} are both lists of {part}; remove or rename one.")
     return siblings
 
 
 def rows(path: Path) -> tuple[list[str] | None, list[tuple[int, list[str]]]]:
     """The header of a list, None if it has none, and its other lines with their numbers."""
     text = read_text(path)
-    first = text.partition("\n")[0]
+    first = re.sub('"[^"]*"', "", next(filter(str.strip, text.splitlines()), ""))
     delimiter = max(",;\t", key=first.count)
+    delimiter = delimiter if delimiter in first else " "
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        found = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+        found = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}; correct the line.") from error
+    found = [(line, cells) for line, cells in found if any(cells)]
     if not found:
         raise InputError(f"{path} is empty; give a list of pictures.")
-    bare = os.path.splitext(found[0][1][0])[1].lower() in pictures.EXTENSIONS
-    header = None if bare else found.pop(0)[1]
-    width = len(header) if header else len(found[0][1])
+    header = None if any(map(_is_picture, found[0][1])) else found.pop(0)[1]
+    width = len(header or found[0][1])
     for line, cells in found:
         if len(cells) != width:
             raise InputError(
@@ -105,36 +112,43 @@ def rows(path: Path) -> tuple[list[str] | None, list[tuple[int, list[str]]]]:
     return header, found
 
 
-def _entries(path: Path, settings: dict[str, Any]) -> Iterator[tuple[int, Entry]]:
+def _is_picture(cell: str) -> bool:
+    return os.path.splitext(cell)[1].lower() in pictures.EXTENSIONS
+
+
+def _lines(path: Path, settings: dict[str, Any], skipped: Counter[str]) -> Iterator[_Line]:
+    """What the lines of a list say, with labels as they are written."""
     header, found = rows(path)
-    if header is None:
-        columns: dict[str, int | None] = {"image": 0, "label": 1, "parent": 2}
-        width = len(found[0][1])
-        if not 2 <= width <= 3:
-            raise InputError(
-                f"{path} has {width} columns and no header; a list without a header has path, "
-                "label and perhaps parent. Add a first line that names the columns."
-            )
-        columns["parent"] = 2 if width == 3 else None
-    else:
-        columns = _columns(path, header, settings)
-    told = source.part_of(path.stem)
+    columns = _columns(path, header, settings) if header else _bare(path, found, settings)
+    told = source.part_of(path.stem, settings["splits"])
     for line, cells in found:
-        value = {key: cells[at] for key, at in columns.items() if at is not None}
-        if empty := [key for key in ("image", "label") if not value[key]]:
-            raise InputError(f"{path}, line {line}: the {empty[0]} is empty; correct the line.")
         where = f"{path}, line {line}"
-        part = value.get("split")
-        yield (
-            line,
-            Entry(
-                _inside(where, value["image"]),
-                _label(value["label"]),
-                source.named_part(part, where, settings["splits"]) if part is not None else told,
-                (_label(value["parent"]),) if value.get("parent") else (),
-                value.get("group"),
-            ),
+        value = {key: cells[at] for key, at in columns.items() if at is not None}
+        if empty := [key for key in ("image", "label", "split") if value.get(key) == ""]:
+            raise InputError(f"{where}: the {empty[0]} is empty; correct or remove the line.")
+        part = told
+        if "split" in value:
+            part = source.named_part(value["split"], where, settings["splits"])
+            if part is None:
+                skipped[f"of the split {value['split']}"] += 1
+                continue
+        above = (value["parent"],) if value.get("parent") else ()
+        group = value.get("group") or None
+        place = _inside(where, value["image"], path.parent)
+        yield where, Entry(place, value["label"], part, above, group)
+
+
+def _bare(
+    path: Path, found: list[tuple[int, list[str]]], settings: dict[str, Any]
+) -> dict[str, int | None]:
+    """The place of each column of a list without a header."""
+    line, first = found[0]
+    if settings["columns"] or not 2 <= len(first) <= 3 or not _is_picture(first[0]):
+        raise InputError(
+            f"{path}, line {line}: {', '.join(first)} is no header, and a list without one has the "
+            "columns path, label and perhaps parent; add a first line that names the columns."
         )
+    return {"image": 0, "label": 1, "parent": 2 if len(first) == 3 else None}
 
 
 def _columns(path: Path, header: list[str], settings: dict[str, Any]) -> dict[str, int | None]:
@@ -152,53 +166,71 @@ def _columns(path: Path, header: list[str], settings: dict[str, Any]) -> dict[st
         if name is None and key in ("image", "label"):
             raise InputError(
                 f"{path} has no column of the {key}: its columns are {', '.join(header)}; name "
-                f"the right one in dataset.columns.{key}."
+                f"the right one in dataset.columns.{key}, or add a first line if none names them."
             )
+        if header.count(name) > 1:
+            raise InputError(f"{path} has the column {name} twice; rename one.")
         places[key] = None if name is None else header.index(name)
     return places
 
 
-def _inside(where: str, path: str) -> str:
+def _inside(where: str, path: str, root: Path) -> str:
     """A path below the folder of its list, in its plain form."""
     plain = os.path.normpath(path.replace("\\", "/"))
-    if os.path.isabs(plain) or plain.startswith(".."):
+    plain = os.path.relpath(plain, root) if os.path.isabs(plain) else plain
+    if plain.split("/")[0] == "..":
         raise InputError(
-            f"{where}: {path} is outside the folder of the list; give a path relative to the list."
+            f"{where}: {path} is outside the folder of the list; put the list in a folder around "
+            "the pictures, and write their paths relative to it."
         )
     return plain
 
 
-def _label(text: str) -> _Label:
-    return int(text) if re.fullmatch(r"-?(0|[1-9]\d*)", text) else text
+def _once(lines: list[_Line], skipped: Counter[str]) -> list[_Line]:
+    """The lines without those that say the same of the same picture again."""
+    first: dict[str, _Line] = {}
+    for where, entry in lines:
+        other, known = first.setdefault(entry.place, (where, entry))
+        if known != entry:
+            raise InputError(
+                f"{where}: {entry.place} is also in {other}, with another label or split; keep one."
+            )
+        if other != where:
+            skipped["lines that are there twice"] += 1
+    return list(first.values())
 
 
-def _check_files(root: Path, entries: list[Entry], lines: list[str]) -> None:
-    absent = [at for at, entry in enumerate(entries) if not (root / entry.place).is_file()]
+def _check_files(root: Path, lines: list[_Line]) -> None:
+    absent = [line for line in lines if not os.path.isfile(root / line[1].place)]
     if absent:
+        where, entry = absent[0]
         others = f" (and {len(absent) - 1} others)" if len(absent) > 1 else ""
         raise InputError(
-            f"{lines[absent[0]]}: there is no file {root / entries[absent[0]].place}{others}; "
-            "correct the list, or put the files where it says."
+            f"{where}: there is no file {root / entry.place}{others}; correct the list, or put the "
+            "files where it says."
         )
-    first: dict[str, int] = {}
-    for at, entry in enumerate(entries):
-        other = first.setdefault(entry.place, at)
-        if other != at and entries[other] != entry:
+
+
+def _numbered(path: str, entries: list[Entry]) -> list[Entry]:
+    """The entries with numbers for labels, if all are numbers; 007 is a name."""
+    texts = {entry.label for entry in entries}
+    if not all(map(str.isdigit, texts)):
+        numbers = [entry for entry in entries if _NUMBER.fullmatch(entry.label)]
+        if numbers and len(numbers) < len(entries):
+            name = next(entry for entry in entries if not _NUMBER.fullmatch(entry.label))
             raise InputError(
-                f"{lines[at]}: {entry.place} is also in {lines[other]}, with another label or "
-                "split; keep one."
+                f"{path}: the label of {numbers[0].place} is the number {numbers[0].label}, and "
+                f"that of {name.place} the name {name.label!r}; give numbers everywhere, or names."
             )
+    label, above = (_as_numbers(t) for t in (texts, {g for entry in entries for g in entry.above}))
+    return [
+        entry._replace(label=label(entry.label), above=tuple(map(above, entry.above)))
+        for entry in entries
+    ]
 
 
-def _check_kinds(path: str, entries: list[Entry]) -> None:
-    """Check that labels are all numbers or all names."""
-    numbers = [entry for entry in entries if isinstance(entry.label, int)]
-    if numbers and len(numbers) < len(entries):
-        name = next(entry for entry in entries if isinstance(entry.label, str))
-        raise InputError(
-            f"{path}: the label of {numbers[0].place} is the number {numbers[0].label}, and that "
-            f"of {name.place} the name {name.label!r}; give numbers everywhere, or names."
-        )
+def _as_numbers(texts: set[str]) -> Callable[[str], _Label]:
+    return int if all(map(_NUMBER.fullmatch, texts)) else str
 
 
 def _name(label: _Label, names: tuple[str, ...] | None, entry: Entry) -> _Label:
@@ -235,15 +267,24 @@ def _names(
         name_at, number_at = map(short.index, columns)
         named: dict[int, str] = {}
         for line, cells in found:
-            number = _label(cells[number_at])
-            if not isinstance(number, int) or number < 0:
-                raise InputError(f"{path}, line {line}: {cells[number_at]!r} is not a number.")
+            if not cells[number_at].isdecimal():
+                raise InputError(
+                    f"{path}, line {line}: the ID {cells[number_at]!r} is not a number from 0 on; "
+                    "correct it."
+                )
+            number = int(cells[number_at])
             if named.setdefault(number, cells[name_at]) != cells[name_at]:
                 raise InputError(
                     f"{path}, line {line}: {prefix} {number} is {cells[name_at]!r} here and "
                     f"{named[number]!r} before; correct one."
                 )
         if sorted(named) != list(range(len(named))):
-            raise InputError(f"{path}: the IDs of {prefix} are not 0 to {len(named) - 1}.")
+            raise InputError(
+                f"{path}: the IDs of {prefix} are not 0 to {len(named) - 1}, each once; correct "
+                "them."
+            )
+        if len(set(named.values())) < len(named):
+            twice = Counter(named.values()).most_common(1)[0][0]
+            raise InputError(f"{path}: two IDs of {prefix} are called {twice!r}; rename one.")
         tables.append(tuple(named[number] for number in range(len(named))))
     return tables[0], tables[1], [path] if any(tables) else []

@@ -1,5 +1,6 @@
 """What every source gives: an entry for each picture, and the bytes of the pictures."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,21 +67,39 @@ class Source(NamedTuple):
     revision: str | None = None
 
 
-def part_of(name: str) -> str | None:
+def parts_by_name(given: dict[str, str]) -> dict[str, str]:
+    """The part that each split is, by the setting dataset.splits, else by its name."""
+    return {split.lower(): part for part, split in given.items()} or PARTS
+
+
+def words_of(given: dict[str, str]) -> str:
+    """A pattern of the splits' names, as words of a file name in any case."""
+    words = "|".join(map(re.escape, parts_by_name(given)))
+    return rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])"
+
+
+def part_of(name: str, given: dict[str, str]) -> str | None:
     """The part that a file name tells, such as "train-00000-of-00002"; None if it tells none."""
-    found = {PARTS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in PARTS}
+    names = parts_by_name(given)
+    found = {names[word.lower()] for word in re.findall(words_of(given), name, re.IGNORECASE)}
     return found.pop() if len(found) == 1 else None
 
 
-def named_part(name: object, where: str, given: dict[str, str]) -> str:
-    """The part that a split is, by the setting dataset.splits, else by its name."""
-    chosen = {split: part for part, split in given.items()} or PARTS
-    if (part := chosen.get(str(name)) or chosen.get(str(name).lower())) is None:
+def named_part(name: object, where: str, given: dict[str, str]) -> str | None:
+    """The part that a split is; None if dataset.splits names others, so that it is left out."""
+    part = parts_by_name(given).get(str(name).lower())
+    if part is None and not given:
         raise InputError(
             f"{where} is in the split {name!r}, which is neither train, val nor test; name the "
-            "splits in dataset.splits, such as {train: fit, test: holdout}."
+            "splits in dataset.splits, such as {train: fit, test: holdout}, or set "
+            "dataset.columns.split to null if that column holds no splits."
         )
     return part
+
+
+def shown(name: str) -> str:
+    """A file name as text, which its bytes need not be."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _first_of(columns: list[str], usual: tuple[str, ...]) -> str | None:
