@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from treehead import console
 from treehead.artifacts import InputError, read_json, write_json
 from treehead.data import dataset, trees
 from treehead.data.sources import folder, lists, tables
-from treehead.data.sources.source import PARTS, Entry, Source, part_of
+from treehead.data.sources.source import Entry, Source, part_of, parts_by_name
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -107,6 +108,7 @@ def opened(settings: dict[str, Any]) -> Source:
     if os.path.isfile(path) and suffix in lists.SUFFIXES:
         return lists.look(path, settings)
     if os.path.isfile(path) and suffix in tables.SUFFIXES:
+        _check_shards([Path(path)])
         return tables.look({path: None}, settings)
     if not os.path.isdir(path):
         kinds = ", ".join((*lists.SUFFIXES, *tables.SUFFIXES))
@@ -114,26 +116,54 @@ def opened(settings: dict[str, Any]) -> Source:
             f"Config: dataset.source is {path}, which is neither a folder, a list or table "
             f"({kinds}), nor <owner>/<name> of the hub; correct it."
         )
-    found = _tables(path)
-    return tables.look(found, settings) if found else folder.look(path)
-
-
-def _tables(path: str) -> dict[str, str | None]:
-    """The tables in a folder or in its folder `data`, and the part that each one's name tells."""
-    inside = [file for below in (Path(path), Path(path, "data")) for file in _files(below)]
-    found = {str(file): part_of(file.stem) for file in inside if file.suffix in tables.SUFFIXES}
-    told = {file: part for file, part in found.items() if part}
-    if told and len(told) < len(found):
-        odd = next(file for file in found if file not in told)
+    found = _tables(Path(path), settings["splits"])
+    if not found:
+        return folder.look(path, settings["splits"])
+    _check_shards(found)
+    told = {str(file): part for file, part in found.items() if part}
+    others = [str(file) for file, part in found.items() if part is None]
+    if not told or not others:
+        return tables.look({str(file): part for file, part in found.items()}, settings)
+    if not settings["splits"]:
         raise InputError(
-            f"The name of {odd} does not tell whether it is {', '.join(sorted(set(PARTS)))}, and "
-            f"that of {next(iter(told))} does; rename it, or move it to another folder."
+            f"The name of {others[0]} does not tell whether it is train, val or test, and that of "
+            f"{next(iter(told))} does; rename it, or move it to another folder."
         )
-    return found
+    source = tables.look(told, settings)
+    beside = f"{', '.join(others)} is of no split of dataset.splits and is left out"
+    return source._replace(remarks=(*source.remarks, beside))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+def _tables(path: Path, splits: dict[str, str]) -> dict[Path, str | None]:
+    """The tables in a folder, and the part that the name of each or of its folder tells.
+
+    They may be in a folder `data`, and in a folder for each split, as `datasets` saves them.
+    """
+    found: dict[Path, str | None] = {}
+    for below in (path, path / "data"):
+        inside = sorted(below.iterdir()) if below.is_dir() else []
+        found |= {file: part_of(file.stem, splits) for file in inside}
+        for split in inside:
+            if (part := parts_by_name(splits).get(split.name.lower())) and split.is_dir():
+                found |= dict.fromkeys(sorted(split.iterdir()), part)
+    # Beside its data, `datasets` keeps what it has computed of them.
+    return {
+        file: part
+        for file, part in found.items()
+        if file.suffix in tables.SUFFIXES and not file.name.startswith((".", "cache-"))
+    }
+
+
+def _check_shards(files: Iterable[Path]) -> None:
+    """Check that each table that is one of several has the others beside it."""
+    for file in (files := set(files)):
+        if number := re.fullmatch(r"(.*-)\d{5}(-of-(\d{5}))", file.stem):
+            names = (f"{number[1]}{at:05}{number[2]}{file.suffix}" for at in range(int(number[3])))
+            if absent := [name for name in names if file.with_name(name) not in files]:
+                raise InputError(
+                    f"{file} is one of {int(number[3])} tables, but {absent[0]} is not beside it; "
+                    "put all of them in one folder, and give the folder in dataset.source."
+                )
 
 
 def listed(source: Source, settings: dict[str, Any]) -> tuple[Listing, Catalog]:
@@ -142,14 +172,17 @@ def listed(source: Source, settings: dict[str, Any]) -> tuple[Listing, Catalog]:
     entries = source.entries
     if not entries:
         raise InputError(f"{place} lists no picture; give a source with pictures.")
-    parts = _parts(place, entries)
+    parts = _parts(place, entries, settings["splits"])
     labels, names = _numbered(place, entries, source.class_names, settings["name"])
     _check(place, parts, labels, names)
+    remarks = [*source.remarks, *_alike(names)]
+    if skipped := ", ".join(f"{count} {what}" for what, count in sorted(source.skipped.items())):
+        remarks.append(f"left out: {skipped}")
     if "test" not in parts:
         _set_aside(place, parts, labels, entries, settings)
+        remarks.append(f"{parts.count('test'):,} pictures of train are set aside as test")
+    remarks += _on_both_sides(entries, parts)
     above = _above(place, entries, labels, source.parent_names, len(names))
-    skipped = ", ".join(f"{count} {suffix}" for suffix, count in sorted(source.skipped.items()))
-    remarks = (*source.remarks, *([f"left out: {skipped}"] if skipped else []))
     counts = Counter(parts)
     catalog = Catalog(
         names,
@@ -157,16 +190,22 @@ def listed(source: Source, settings: dict[str, Any]) -> tuple[Listing, Catalog]:
         {part: counts[part] for part in ("train", "val", "test")},
         source.files,
         source.version,
-        remarks,
+        tuple(remarks),
         source.configuration,
         source.revision,
     )
     return Listing(entries, labels, parts), catalog
 
 
-def _parts(place: str, entries: list[Entry]) -> list[str]:
+def _parts(place: str, entries: list[Entry], splits: dict[str, str]) -> list[str]:
     """The part of each entry; without any, all are train."""
     told = Counter(entry.part for entry in entries)
+    for part, split in splits.items():
+        if not told[part]:
+            raise InputError(
+                f"{place} has no picture in the split {split}, which dataset.splits.{part} names; "
+                "correct or remove it."
+            )
     if told[None] == len(entries):
         return ["train"] * len(entries)
     if told[None]:
@@ -174,8 +213,8 @@ def _parts(place: str, entries: list[Entry]) -> list[str]:
         raise InputError(f"{place}: {odd} is in no split, and others are; give each its split.")
     if not told["train"]:
         raise InputError(
-            f"{place} has {' and '.join(sorted(told))}, but no train; name the splits in "
-            "dataset.splits."
+            f"{place} has pictures of {' and '.join(sorted(told))} and none of train; name the "
+            "splits in dataset.splits, such as {train: fit, test: holdout}."
         )
     return [entry.part for entry in entries]
 
@@ -199,7 +238,7 @@ def _numbered(
             odd = next(entry for entry in entries if not 0 <= entry.label < len(names))
             raise InputError(
                 f"{odd.place}: the label is {odd.label}, but there are names of {len(names)} "
-                "classes, counted from 0; correct the label or the names."
+                "classes, counted from 0; correct the label, or the names."
             )
         shown = [names[number] if names else f"class {number}" for number in order]
     else:
@@ -243,16 +282,31 @@ def _set_aside(
     """Turn a part of train into test, in place: stratified, seeded, and by whole groups."""
     rows = np.flatnonzero(np.equal(parts, "train"))
     groups = [entries[row].group for row in rows]
-    whole = None if None in groups else np.array(groups)
     fraction, seed = settings["test_fraction"], settings["test_seed"]
-    held = rows[dataset.split(np.array(labels)[rows], fraction, seed, whole)["val"]]
+    held = rows[dataset.split(np.array(labels)[rows], fraction, seed, groups)["val"]]
     if not len(held):
         raise InputError(
-            f"{place} has no test, and no group or class of train is large enough to give a part "
-            "of it; give a test split, or raise dataset.test_fraction."
+            f"{place} has no test, and none can be set aside, since each class is a single picture "
+            "or a single group; add pictures, or give a test split."
         )
     for row in held.tolist():
         parts[row] = "test"
+
+
+def _alike(names: tuple[str, ...]) -> Iterator[str]:
+    """A remark on each class whose name is another's in other case, as letters may be."""
+    first: dict[str, str] = {}
+    for name in names:
+        if (other := first.setdefault(name.lower(), name)) != name:
+            yield f"the classes {other} and {name} differ only in case"
+
+
+def _on_both_sides(entries: list[Entry], parts: list[str]) -> Iterator[str]:
+    """A remark on groups that the given splits divide."""
+    sides = {(entry.group, part) for entry, part in zip(entries, parts, strict=True) if entry.group}
+    of_test = {group for group, part in sides if part == "test"}
+    if both := of_test & {group for group, part in sides if part != "test"}:
+        yield f"{len(both)} groups, such as {min(both)}, are in test and in train or val"
 
 
 def _above(
@@ -267,21 +321,26 @@ def _above(
     for entry, label in zip(entries, labels, strict=True):
         if found.setdefault(label, entry.above) != entry.above:
             raise InputError(
-                f"{entry.place}: the class {entry.label!r} has the parent "
-                f"{_shown(entry.above)}, and {_shown(found[label])} before; a class has one parent."
+                f"{entry.place}: the class {entry.label!r} has the parent {_shown(entry.above)}, "
+                f"and {_shown(found[label])} before; a class has one parent, so correct one."
             )
     numbers = [group for groups in found.values() for group in groups if isinstance(group, int)]
-    digits = len(str(max(numbers, default=0)))
+    if names and not all(0 <= number < len(names) for number in numbers):
+        raise InputError(
+            f"{place}: a parent is {max(numbers)}, but there are names of {len(names)} parents, "
+            "counted from 0; correct the number, or the names."
+        )
+    width = len(str(max(numbers, default=0)))
 
     def named(group: str | int) -> str:
         if isinstance(group, str):
             return group
-        return names[group] if names else f"parent {group:0{digits}}"
+        return names[group] if names else f"parent {group:0{width}}"
 
     above = [tuple(map(named, found[label])) for label in range(classes)]
-    shared = sum(
-        1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*above, strict=False))
-    )
+    levels = enumerate(zip(*above, strict=False))
+    least = min(map(len, above))
+    shared = next((level for level, groups in levels if len(set(groups)) > 1), least)
     above = [groups[shared:] for groups in above]
     return tuple(above) if any(above) else None
 

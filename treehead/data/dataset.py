@@ -7,7 +7,7 @@ its group, and a digest of its pixels.
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,14 +139,20 @@ def part(
         rows = np.flatnonzero(own == name)
     else:
         undecided = np.flatnonzero(own == "train")
-        groups = None if columns["group"].null_count else group[undecided]
-        parts = split(fine[undecided], settings["val_fraction"], settings["seed"], groups)
+        parts = split(
+            fine[undecided], settings["val_fraction"], settings["seed"], group[undecided].tolist()
+        )
         rows = undecided[parts[name]]
+    if not len(rows):
+        raise InputError(
+            f"{table} has no images for {name}, since each class of train is a single picture or a "
+            "single group; add pictures, or give a val split."
+        )
     return Pixels(images, rows), fine[rows]
 
 
 def split(
-    fine: np.ndarray, fraction: float, seed: int, groups: np.ndarray | None = None
+    fine: np.ndarray, fraction: float, seed: int, groups: Sequence[str | None] = ()
 ) -> dict[str, np.ndarray]:
     """Split the rows of train into "train" and "val", stratified by class.
 
@@ -156,14 +162,14 @@ def split(
         fine: labels (n,).
         fraction: share of val, 0 < fraction < 1.
         seed: seed of the choice.
-        groups: the group of each image (n,); a group stays on one side, so that the shares of the
-            classes are only about `fraction`.
+        groups: the group of each image, None for one that stands alone. A group stays on one side,
+            so that the shares of the classes are only about `fraction`.
 
     Returns:
         Ascending row numbers of each part; together they are 0..n-1.
     """
     generator = np.random.default_rng(seed)
-    if groups is not None:
+    if any(group is not None for group in groups):
         chosen = _whole_groups(fine, fraction, generator, groups)
         return {"train": np.flatnonzero(~chosen), "val": np.flatnonzero(chosen)}
     chosen = np.zeros(len(fine), dtype=bool)
@@ -175,19 +181,36 @@ def split(
 
 
 def _whole_groups(
-    fine: np.ndarray, fraction: float, generator: np.random.Generator, groups: np.ndarray
+    fine: np.ndarray, fraction: float, generator: np.random.Generator, groups: Sequence[str | None]
 ) -> np.ndarray:
-    """Which rows (n,) go to val: groups in random order, as long as no class gets too many."""
-    names, group_of = np.unique(groups, return_inverse=True)
+    """Which rows (n,) go to val: groups in random order, if they bring the classes nearer to it.
+
+    If none does, as of two large groups, it is the one that does the least harm.
+    """
+    names, group_of = np.unique(
+        [f"image {row}" if one is None else f"group {one}" for row, one in enumerate(groups)],
+        return_inverse=True,
+    )
     counts = np.zeros((len(names), fine.max() + 1), dtype=np.int64)
     np.add.at(counts, (group_of, fine), 1)
     total = counts.sum(0)
-    most = np.minimum(np.maximum(1, np.rint(fraction * total)), np.maximum(total - 1, 0))
+    wanted = np.minimum(np.maximum(1, np.rint(fraction * total)), np.maximum(total - 1, 0))
     taken, chosen = np.zeros_like(total), np.zeros(len(names), dtype=bool)
-    for group in generator.permutation(len(names)):
-        if (taken + counts[group] <= most).all():
+
+    def left(group: int) -> bool:
+        """Whether each class of a group stays in train without it."""
+        return bool((taken + counts[group] < total)[counts[group] > 0].all())
+
+    def distance(more: np.ndarray | int) -> int:
+        return np.abs(wanted - taken - more).sum()
+
+    order = generator.permutation(len(names))
+    for group in order:
+        if left(group) and distance(counts[group]) < distance(0):
             chosen[group] = True
             taken += counts[group]
+    if not chosen.any() and (possible := [group for group in order if left(group)]):
+        chosen[min(possible, key=lambda group: distance(counts[group]))] = True
     return chosen[group_of]
 
 

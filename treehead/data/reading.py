@@ -208,7 +208,7 @@ def _rows(listing: Listing, places: list[int], done: list[Decoded]) -> list[Row]
     """The rows of the table of the pictures that could be decoded."""
     return [
         Row(
-            os.fsencode(listing.entries[at].place).decode(errors="replace"),
+            listing.entries[at].place,
             listing.labels[at],
             listing.parts[at],
             listing.entries[at].group,
@@ -267,9 +267,11 @@ def _check_counts(
     for name, count in zip(names, counts["train"], strict=True):
         if count == 0:
             raise InputError(
-                f"{settings['source']}: no picture of the class {name!r} is left in train; add "
-                "some, or remove the class."
+                f"{settings['source']}: all pictures of the class {name!r} in train are broken or "
+                "also in test; add some, or remove the class."
             )
+    if not any(counts["test"]):
+        raise InputError(f"{settings['source']}: all pictures of test are broken; replace them.")
     given = {"train": np.add(counts["train"], counts["val"]), "test": counts["test"]}
     for split, found in given.items():
         wanted = settings[f"{split}_per_class"]
@@ -284,10 +286,12 @@ def _check_counts(
 def _statistics(sums: np.ndarray, size: int) -> dict[str, Any]:
     """Number, mean and standard deviation of images, on the scale 0 to 1, from (n, 2, 3) sums."""
     total, squares = sums.sum(0) / (len(sums) * size**2)
+    deviation = np.sqrt(np.maximum(squares - total**2, 0)) / 255
     return {
         "images": len(sums),
-        "mean": [round(value, 5) for value in (total / 255).tolist()],
-        "std": [round(value, 5) for value in (np.sqrt(squares - total**2) / 255).tolist()],
+        "mean": (total / 255).round(5).tolist(),
+        # A channel that is the same everywhere is shifted, and not scaled.
+        "std": [value or 1.0 for value in deviation.round(5).tolist()],
     }
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from treehead.artifacts import InputError
@@ -68,7 +68,30 @@ def look(path: str, splits: dict[str, str]) -> Source:
     )
 
 
-def version(root: str, names: list[str]) -> str:
+def inside(where: str, path: str, root: Path) -> str:
+    """A path below the folder of the list that names it at `where`, in its plain form."""
+    plain = os.path.normpath(path.replace("\\", "/"))
+    plain = os.path.relpath(plain, root) if os.path.isabs(plain) else plain
+    if plain.split("/")[0] == "..":
+        raise InputError(
+            f"{where}: {path} is outside the folder of the list; put the list in a folder around "
+            "the pictures, and write their paths relative to it."
+        )
+    return plain
+
+
+def check(root: Path, where: dict[str, str]) -> None:
+    """Check that the files below `root` are there that lists name, each with its `where`."""
+    absent = [name for name in where if not os.path.isfile(root / name)]
+    if absent:
+        others = f" (and {len(absent) - 1} others)" if len(absent) > 1 else ""
+        raise InputError(
+            f"{where[absent[0]]}: there is no file {root / absent[0]}{others}; correct the list, "
+            "or put the files where it says."
+        )
+
+
+def version(root: str | Path, names: Iterable[str]) -> str:
     """A digest of the names, sizes and dates of files below `root`."""
     digest = hashlib.sha256()
     for name in names:

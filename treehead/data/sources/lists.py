@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d*)")
 
 _Label = str | int
 # A line of a list, named for people, and what it says.
-_Line = tuple[str, Entry]
+Line = tuple[str, Entry]
 
 
 def look(path: str, settings: dict[str, Any]) -> Source:
@@ -38,11 +38,7 @@ def look(path: str, settings: dict[str, Any]) -> Source:
     skipped: Counter[str] = Counter()
     files, root = _with_siblings(Path(path), settings["splits"]), Path(path).parent
     lines = [line for file in files for line in _lines(file, settings, skipped)]
-    lines = _once(lines, skipped)
-    _check_files(root, lines)
-    # In the order of the paths, so that the order of the lines does not matter.
-    entries = sorted((entry for _, entry in lines), key=lambda entry: entry.place.split("/"))
-    entries = _numbered(path, entries)
+    entries = _numbered(path, checked(root, lines, skipped))
     numbered = any(isinstance(entry.label, int) for entry in entries)
     names, parents, named_by = _names(root) if numbered else (None, None, [])
     entries = [
@@ -53,17 +49,14 @@ def look(path: str, settings: dict[str, Any]) -> Source:
         for entry in entries
     ]
 
-    def read(places: list[int]) -> Iterator[Path]:
-        return (root / entries[place].place for place in places)
-
     beside = [f"{file} beside it belongs to it" for file in files if file != Path(path)]
     return Source(
         entries,
-        read,
+        reader(root, entries),
         files=tuple(map(str, [*files, *named_by])),
         skipped=dict(skipped),
         remarks=(*beside, *(f"{file} names the classes" for file in named_by)),
-        version=folder.version(str(root), [entry.place for entry in entries]),
+        version=folder.version(root, [entry.place for entry in entries]),
     )
 
 
@@ -116,7 +109,7 @@ def _is_picture(cell: str) -> bool:
     return os.path.splitext(cell)[1].lower() in pictures.EXTENSIONS
 
 
-def _lines(path: Path, settings: dict[str, Any], skipped: Counter[str]) -> Iterator[_Line]:
+def _lines(path: Path, settings: dict[str, Any], skipped: Counter[str]) -> Iterator[Line]:
     """What the lines of a list say, with labels as they are written."""
     header, found = rows(path)
     columns = _columns(path, header, settings) if header else _bare(path, found, settings)
@@ -134,7 +127,7 @@ def _lines(path: Path, settings: dict[str, Any], skipped: Counter[str]) -> Itera
                 continue
         above = (value["parent"],) if value.get("parent") else ()
         group = value.get("group") or None
-        place = _inside(where, value["image"], path.parent)
+        place = folder.inside(where, value["image"], path.parent)
         yield where, Entry(place, value["label"], part, above, group)
 
 
@@ -174,21 +167,12 @@ def _columns(path: Path, header: list[str], settings: dict[str, Any]) -> dict[st
     return places
 
 
-def _inside(where: str, path: str, root: Path) -> str:
-    """A path below the folder of its list, in its plain form."""
-    plain = os.path.normpath(path.replace("\\", "/"))
-    plain = os.path.relpath(plain, root) if os.path.isabs(plain) else plain
-    if plain.split("/")[0] == "..":
-        raise InputError(
-            f"{where}: {path} is outside the folder of the list; put the list in a folder around "
-            "the pictures, and write their paths relative to it."
-        )
-    return plain
+def checked(root: Path, lines: list[Line], skipped: Counter[str]) -> list[Entry]:
+    """What lines say of pictures below `root`, each of which is there, and counts once.
 
-
-def _once(lines: list[_Line], skipped: Counter[str]) -> list[_Line]:
-    """The lines without those that say the same of the same picture again."""
-    first: dict[str, _Line] = {}
+    In the order of the paths, so that the order of the lines does not matter.
+    """
+    first: dict[str, Line] = {}
     for where, entry in lines:
         other, known = first.setdefault(entry.place, (where, entry))
         if known != entry:
@@ -197,18 +181,13 @@ def _once(lines: list[_Line], skipped: Counter[str]) -> list[_Line]:
             )
         if other != where:
             skipped["lines that are there twice"] += 1
-    return list(first.values())
+    folder.check(root, {place: where for place, (where, _) in first.items()})
+    return sorted((entry for _, entry in first.values()), key=lambda entry: entry.place.split("/"))
 
 
-def _check_files(root: Path, lines: list[_Line]) -> None:
-    absent = [line for line in lines if not os.path.isfile(root / line[1].place)]
-    if absent:
-        where, entry = absent[0]
-        others = f" (and {len(absent) - 1} others)" if len(absent) > 1 else ""
-        raise InputError(
-            f"{where}: there is no file {root / entry.place}{others}; correct the list, or put the "
-            "files where it says."
-        )
+def reader(root: Path, entries: list[Entry]) -> Callable[[list[int]], Iterator[Path]]:
+    """What gives the pictures of some entries."""
+    return lambda places: (root / entries[place].place for place in places)
 
 
 def _numbered(path: str, entries: list[Entry]) -> list[Entry]:

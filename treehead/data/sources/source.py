@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +102,7 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def _first_of(columns: list[str], usual: tuple[str, ...]) -> str | None:
+def first_of(columns: list[str], usual: Sequence[str]) -> str | None:
     """The column that has the first of the usual names, whatever its case."""
     known = {_plain(column): column for column in columns}
     return next((known[_plain(name)] for name in usual if _plain(name) in known), None)
@@ -113,11 +113,11 @@ def _plain(name: str) -> str:
 
 
 def chosen_column(
-    where: str, key: str, columns: list[str], settings: dict[str, Any], usual: tuple[str, ...]
+    where: str, key: str, columns: list[str], settings: dict[str, Any], usual: Sequence[str]
 ) -> str | None:
     """The column for `key`: by the setting dataset.columns, else one with a usual name."""
     if key not in settings["columns"]:
-        return _first_of(columns, usual)
+        return first_of(columns, usual)
     if (given := settings["columns"][key]) is None:
         return None
     if given not in columns:

@@ -6,7 +6,8 @@ its file. The names of the hub's `ClassLabel` are in the schema's metadata.
 
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from treehead.artifacts import InputError
-from treehead.data.sources import source
+from treehead.data.sources import folder, lists, source
 from treehead.data.sources.source import Entry, Source
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
@@ -32,54 +33,58 @@ def look(files: dict[str, str | None], settings: dict[str, Any]) -> Source:
         files: the part of each file, None where the file does not tell it.
         settings: of the `dataset` part of the config: `columns` and `splits`.
     """
-    entries, starts, unlabelled = [], {}, []
     schemas = {path: _schema(path) for path in files}
     columns = _columns(schemas, settings)
-    used = [name for key, name in columns.items() if key != "image" and name]
+    as_path = _is(schemas[next(iter(files))].field(columns["image"]).type, *_TEXT)
+    used = {key: name for key, name in columns.items() if name and (as_path or key != "image")}
+    entries, rows, lines, skipped, unlabelled = [], [], [], Counter(), []
     for path, told in files.items():
-        parts = [batch.select(used) for batch in batches(path, used)]
-        table = pa.Table.from_batches(parts, pa.schema([schemas[path].field(n) for n in used]))
+        values = _values(path, schemas[path], used)
         # A test whose labels are secret, as those of competitions on the hub.
-        if all(label in (-1, None) for label in table[columns["label"]].to_pylist()):
+        if all(label in (-1, None) for label in values["label"]):
             unlabelled.append(f"{path} has no labels and is left out")
             continue
-        starts[path] = len(entries)
-        values = {key: _values(path, table, name) for key, name in columns.items() if name in used}
+        _check_filled(path, used, values)
         for row, label in enumerate(values["label"]):
-            place = f"{path}, row {row}"
-            part = values["split"][row] if "split" in values else None
-            group = values["group"][row] if "group" in values else None
-            entries.append(
-                Entry(
-                    place,
-                    label,
-                    source.named_part(part, place, settings["splits"]) if part else told,
-                    (values["parent"][row],) if "parent" in values else (),
-                    None if group is None else str(group),
-                )
-            )
-    if not entries:
+            place, part = f"{path}, row {row}", told
+            if "split" in used:
+                split = values["split"][row]
+                part = source.named_part(split, place, settings["splits"])
+                if part is None:
+                    skipped[f"of the split {split}"] += 1
+                    continue
+            above = (values["parent"][row],) if "parent" in used else ()
+            group = values["group"][row] if "group" in used else None
+            entry = Entry(place, label, part, above, None if group is None else str(group))
+            if as_path:
+                root = Path(path).parent
+                picture = str(root / folder.inside(place, values["image"][row], root))
+                lines.append((place, entry._replace(place=picture)))
+            else:
+                entries.append(entry)
+                rows.append((path, row))
+    if len(unlabelled) == len(files):
         raise InputError(
             f"{' and '.join(files)}: the column {columns['label']} has no labels; name another one "
             "in dataset.columns.label."
         )
     names = {key: _class_names(schemas, columns[key]) for key in ("label", "parent")}
+    if as_path:
+        entries = lists.checked(Path(), lines, skipped)
 
     def read(places: list[int]) -> Iterator[bytes | Path]:
-        wanted = set(places)
-        for path, start in starts.items():
-            for row, content in enumerate(_pictures(path, columns["image"]), start):
-                if row in wanted:
-                    yield content
+        return _pictures(files, columns["image"], {rows[place] for place in places})
 
     remarks = [f"{key} is the column {name}" for key, name in columns.items() if name]
     return Source(
         entries,
-        read,
+        lists.reader(Path(), entries) if as_path else read,
         files=tuple(files),
         class_names=names["label"],
         parent_names=names["parent"],
+        skipped=dict(skipped),
         remarks=(*remarks, *unlabelled),
+        version=folder.version("", [entry.place for entry in entries]) if as_path else None,
     )
 
 
@@ -136,18 +141,15 @@ def _columns(schemas: dict[str, pa.Schema], settings: dict[str, Any]) -> dict[st
     """The column of the picture, the label and so on; those of the first file, which all have."""
     first = next(iter(schemas))
     schema = schemas[first]
-    for path, other in schemas.items():
-        if absent := set(schema.names) - set(other.names):
-            raise InputError(
-                f"{path} has no column {min(absent)}, which {first} has; give one dataset a folder."
-            )
     kinds = {name: kind.get("_type") for name, kind in _features(schema).items()}
     labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
     # The hub's sound and video are structs of bytes too.
     images = {name for name in schema.names if kinds.get(name) in ("Image", "Value", None)}
     pictures = [each.name for each in schema if each.name in images and _is_picture(each.type)]
+    # Of several, such as a picture and its mask, one with a usual name is taken.
+    likely = [name for name in pictures if source.first_of([name], source.PICTURE)]
     usual = {
-        "image": (*pictures, *source.PICTURE),
+        "image": source.PICTURE if not pictures else pictures if len(pictures) == 1 else likely,
         "label": (*source.LABEL, *(labels if len(labels) == 1 else [])),
         "parent": source.PARENT,
         "split": source.SPLIT,
@@ -163,6 +165,18 @@ def _columns(schemas: dict[str, pa.Schema], settings: dict[str, Any]) -> dict[st
             raise InputError(
                 f"{first} has no column of the {key}: its columns are {known}; name the right one "
                 f"in dataset.columns.{key}."
+            )
+    kind = schema.field(columns["image"]).type
+    if not _is_picture(kind) and not _is(kind, *_TEXT):
+        raise InputError(
+            f"{first}: the column {columns['image']} is {kind}; it must hold pictures or paths. "
+            "Name the right one in dataset.columns.image."
+        )
+    for path, other in schemas.items():
+        if absent := {*filter(None, columns.values())} - {*other.names}:
+            raise InputError(
+                f"{path} has no column {min(absent)}, which {first} has; write both with the same "
+                "columns, or put them in two folders."
             )
     return columns
 
@@ -188,41 +202,59 @@ def _class_names(schemas: dict[str, pa.Schema], column: str | None) -> tuple[str
     return found.pop() if found else None
 
 
+def _is(kind: pa.DataType, *tests: Callable[[pa.DataType], bool]) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(test(kind) for test in tests)
+
+
 def _is_picture(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        place = kind.get_field_index("bytes")
-        return place >= 0 and any(test(kind[place].type) for test in _BYTES)
-    return any(test(kind) for test in _BYTES)
+    if not pa.types.is_struct(kind):
+        return _is(kind, *_BYTES)
+    content, path = (kind.get_field_index(name) for name in ("bytes", "path"))
+    only_paths = path >= 0 and _is(kind[path].type, *_TEXT) and pa.types.is_null(kind[content].type)
+    return content >= 0 and (only_paths or _is(kind[content].type, *_BYTES))
 
 
-def _values(path: str, table: pa.Table, name: str) -> list[Any]:
-    """The numbers or names of a column, none of which may be missing."""
-    kind = table.schema.field(name).type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if not (pa.types.is_integer(kind) or any(test(kind) for test in _TEXT)):
-        raise InputError(
-            f"{path}: the column {name} is {kind}; it must hold whole numbers or names."
-        )
-    values = table[name].to_pylist()
-    if None in values:
-        raise InputError(
-            f"{path}, row {values.index(None)}: {name} is empty; correct or remove that row."
-        )
-    return values
+def _values(path: str, schema: pa.Schema, used: dict[str, str]) -> dict[str, list[Any]]:
+    """The numbers or names in each column of a file."""
+    names = list(dict.fromkeys(used.values()))
+    fields = pa.schema([schema.field(name) for name in names])
+    for field in fields:
+        if not _is(field.type, pa.types.is_integer, *_TEXT):
+            raise InputError(
+                f"{path}: the column {field.name} is {field.type}; write it as whole numbers or as "
+                "names, or name another one in dataset.columns."
+            )
+    table = pa.Table.from_batches((batch.select(names) for batch in batches(path, names)), fields)
+    return {key: table[name].to_pylist() for key, name in used.items()}
 
 
-def _pictures(path: str, column: str) -> Iterator[bytes | Path]:
-    """The content of each row: its bytes, or where its file is."""
-    row = 0
-    for batch in batches(path, [column]):
-        for value in batch.column(0).to_pylist():
-            where = value.get("path") if isinstance(value, dict) else value
-            content = value.get("bytes") if isinstance(value, dict) else value
-            if isinstance(content, bytes) and content:
-                yield content
-            elif isinstance(where, str) and where:
-                yield Path(path).parent / where
-            else:
-                yield b""
-            row += 1
+def _check_filled(path: str, used: dict[str, str], values: dict[str, list[Any]]) -> None:
+    """Check that no row lacks a value; one without a group stands alone."""
+    for key, name in used.items():
+        empty = [row for row, value in enumerate(values[key]) if value is None or value == ""]
+        if empty and key != "group":
+            raise InputError(
+                f"{path}, row {empty[0]}: {name} is empty; correct or remove that row."
+            )
+
+
+def _pictures(
+    files: Iterable[str], column: str, wanted: set[tuple[str, int]]
+) -> Iterator[bytes | Path]:
+    """The content of each wanted row: its bytes, or where its file is."""
+    chosen = {path for path, _ in wanted}
+    for path in filter(chosen.__contains__, files):
+        row = 0
+        for batch in batches(path, [column]):
+            for at, value in enumerate(batch.column(0), row):
+                if (path, at) in wanted:
+                    yield _content(path, value.as_py())
+            row += len(batch)
+
+
+def _content(path: str, value: Any) -> bytes | Path:
+    where = None
+    if isinstance(value, dict):
+        value, where = value.get("bytes"), value.get("path")
+    return value or (Path(path).parent / where if where else b"")
