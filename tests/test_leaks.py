@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_digits
 
 from treehead.data import leaks
 from treehead.data.leaks import Leak, digest, find
@@ -76,23 +77,34 @@ def test_another_version_of_a_picture_is_near(change, size):
     assert found == [Leak(row, row + 10, "near") for row in range(20)]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [lambda x: x[..., ::-1], lambda x: x[:, ::-1], lambda x: 255 - x, lambda x: x[:, :, ::-1]],
-    ids=["mirrored", "red and blue swapped", "negative", "upside down"],
-)
-def test_a_mirror_image_and_a_picture_in_other_colours_do_not_count(change):
-    """A mirrored b is a d, and a recoloured pepper another pepper."""
-    train = np.zeros_like(photographs(10, 4))
-    train[:, 0], train[:, 1:] = photographs(10, 4)[:, 0], photographs(10, 5)[:, 1:] // 3
-    assert not find(train, np.ascontiguousarray(change(train)))
+def test_a_mirror_image_does_not_count():
+    """A mirrored b is a d."""
+    train = photographs(10, 4)
+    assert not find(train, np.ascontiguousarray(train[..., ::-1]))
 
 
-def test_one_outline_in_another_filling_is_not_near():
-    """Two products on a white ground, as in shop catalogues: the outline alone is the same."""
+def test_a_picture_in_other_colours_does_not_count():
+    """A green pepper is not a red one, though the shop has painted one photograph twice."""
+    grey = photographs(10, 5)[:, :1]
+    red, blue = (grey * np.reshape(ink, (3, 1, 1)) for ink in ([1, 0.5, 0.5], [0.5, 0.5, 1]))
+    assert not find(red.astype(np.uint8), blue.astype(np.uint8))
+    assert len(find(red.astype(np.uint8), (0.9 * red).astype(np.uint8))) == 10
+
+
+@pytest.mark.parametrize("size", [8, 28, 64])
+def test_one_digit_in_two_hands_is_not_near(size):
+    """Simple pictures of one class are alike, and that is no evidence of a copy."""
+    digits = (load_digits().images * 15.9).astype(np.uint8)
+    sized = [np.asarray(Image.fromarray(digit).resize((size, size))) for digit in digits]
+    images = np.repeat(np.stack(sized)[:, None], 3, axis=1)
+    assert not [leak for leak in find(images[:1200], images[1200:]) if leak.kind == "near"]
+
+
+def test_one_outline_with_another_filling_is_not_near():
+    """Two products on a white ground, as in a shop's catalogue, share their outline alone."""
     disc = np.hypot(*(np.mgrid[:32, :32] - 15.5)) < 10
     plain = np.full((2, 3, 32, 32), 250, np.uint8)
-    plain[0, :, disc], plain[1, :, disc] = photographs(2, 6)[:, :, disc].transpose(0, 2, 1)
+    plain[0, :, disc], plain[1, :, disc] = photographs(2, 6)[:, :, disc].transpose(0, 2, 1) // 2
     assert not find(plain[:1], plain[1:])
 
 

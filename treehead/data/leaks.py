@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.fft import dct
+from scipy.fft import dct, dctn
 from scipy.ndimage import gaussian_filter
 
 from treehead.console import progress
 from treehead.data.dataset import digest
 
 # What counts as near; docs/experiments.md has the evidence.
-SIMILARITY = 0.6
+SIMILARITY = 0.45
 COLOUR = 16.0
 
 _SIDE = 32  # pixels of a side at which pictures are compared
@@ -30,7 +30,8 @@ _SCALE = 2048  # signatures are whole numbers, so that their products are exact 
 _CANDIDATE = 0.5  # cosine of signatures; hardly any near pair is below
 _SHIFT = 2  # pixels at most, of _SIDE
 _CONTRAST = 5.0  # grey levels; weaker detail is noise
-_DETAIL = 0.05  # mean square of the detail; a picture with little of it needs more similarity
+_STRENGTH = 0.05  # mean square of the detail where its evidence is halved
+_BREADTH = 30.0  # number of frequencies in the detail where its evidence is halved
 _BYTES = 2**22  # of pictures that are read at once
 _BLOCK = 2048  # signatures that are compared at once
 
@@ -93,12 +94,12 @@ def _read(images: Any, name: str) -> tuple[list[str], np.ndarray]:
 
 
 def _reduced(images: np.ndarray) -> np.ndarray:
-    """Pictures as float32 (n, 3, side, side), each pixel the mean of the area that it covers."""
+    """Pictures as float32 (n, 3, side, side), by linear interpolation with antialiasing."""
     size = images.shape[-1]
-    edges = np.arange(size + 1) * _SIDE / size
-    cell = np.arange(_SIDE)[:, None]
-    covered = np.minimum(edges[1:], cell + 1) - np.maximum(edges[:-1], cell)
-    weights = np.maximum(covered, 0).astype(np.float32)
+    scale = size / _SIDE
+    offset = (np.arange(_SIDE)[:, None] + 0.5) * scale - np.arange(size) - 0.5
+    weights = np.maximum(1 - np.abs(offset) / max(scale, 1), 0)
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return weights @ images.astype(np.float32) @ weights.T
 
 
@@ -165,14 +166,25 @@ def _rows(images: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def _similarity(detail: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Correlation of the details of each pair at the best shift, (pairs,); 0 if one is flat."""
+    """Correlation of the details of each pair at the best shift, times the evidence, (pairs,)."""
     inner = other[:, _SHIFT:-_SHIFT, _SHIFT:-_SHIFT]
-    energy = (inner**2).mean((1, 2))
+    energy = (inner**2).sum((1, 2))
     best = np.zeros(len(detail), np.float32)
     for shifted in _shifts(detail):
-        length = np.sqrt(energy * (shifted**2).mean((1, 2)))
-        best = np.maximum(best, (shifted * inner).mean((1, 2)) / (length + _DETAIL))
-    return best
+        length = np.sqrt(energy * (shifted**2).sum((1, 2)))
+        best = np.maximum(best, (shifted * inner).sum((1, 2)) / np.maximum(length, 1e-6))
+    return best * np.minimum(_evidence(detail), _evidence(other))
+
+
+def _evidence(detail: np.ndarray) -> np.ndarray:
+    """How much an equal detail says, 0 to 1, (n,): little for an outline or a digit, 0 if flat.
+
+    Strength is the mean square, breadth the number of frequencies that share the power.
+    """
+    power = dctn(detail, axes=(1, 2), norm="ortho") ** 2
+    strength = power.mean((1, 2))
+    breadth = power.sum((1, 2)) ** 2 / np.maximum((power**2).sum((1, 2)), 1e-12)
+    return strength / (strength + _STRENGTH) * breadth / (breadth + _BREADTH)
 
 
 def _shifts(detail: np.ndarray) -> Iterator[np.ndarray]:
