@@ -1,9 +1,10 @@
 """Leaks: pictures of a held-out part that are also in train, identical or nearly so.
 
 Identical means equal decoded pixels. Near means another version of one photograph: compressed
-anew, brighter, scaled, or shifted or cropped by a few percent. Another photograph of the same
-thing, a mirror image and a copy in other colours do not count. After Barz and Denzler, "Do we
-train on test data? Purging CIFAR of near-duplicates", 2020, https://doi.org/10.3390/jimaging6060041
+anew, brighter, scaled, shifted by up to 6 % of its side or cropped by up to 2 %. Another photograph
+of the same thing, a mirror image and a copy in other colours do not count. After Barz and Denzler,
+"Do we train on test data? Purging CIFAR of near-duplicates", 2020,
+https://doi.org/10.3390/jimaging6060041
 
 Each picture has a short signature, the low frequencies of its detail. The nearest signature of the
 other part is the one candidate of a picture, and pixels decide. So time grows with the product of
@@ -20,9 +21,10 @@ from scipy.ndimage import gaussian_filter
 from treehead.console import progress
 from treehead.data.dataset import digest
 
-# What counts as near; docs/experiments.md has the evidence.
-SIMILARITY = 0.45
-COLOUR = 16.0
+# The thresholds prefer a missed copy to a false alarm: of the 100 weakest pairs that they pass
+# on CIFAR-100, 6 show two products alike, 2 are doubtful, and the others one photograph each.
+SIMILARITY = 0.45  # at least, of the details
+COLOUR = 16.0  # at most, mean difference in levels
 
 _SIDE = 32  # pixels of a side at which pictures are compared
 _FREQUENCIES = 10  # of the signature, in each direction
