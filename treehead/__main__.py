@@ -40,6 +40,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MACS",
         help="most MACs that the best compact head may cost (default: the study's %(default)s)",
     )
+    init = commands.add_parser(
+        "init",
+        help="look at a folder, a list or a hub data set, and write a configuration for it",
+        description=_init.__doc__,
+    )
+    init.set_defaults(command=_init)
+    init.add_argument(
+        "source", metavar="PATH-OR-HUB-ID", help="a folder, a list, a table, or <owner>/<name>"
+    )
+    init.add_argument("--out", default="", metavar="FILE", help="default: config/<name>.yaml")
+    init.add_argument(
+        "--weights",
+        default="scratch",
+        help="what to start from: a file of PhiNet weights, hub, or scratch (default)",
+    )
     return parser
 
 
@@ -56,6 +71,18 @@ def _show(options: argparse.Namespace) -> None:
     for path in options.results:
         for file in tables.files(path):
             print(f"\n{file}\n{tables.text(file, options.budget)}")
+
+
+def _init(options: argparse.Namespace) -> None:
+    """Look at somebody's own pictures, and write a short, commented configuration for them.
+
+    Run it in the folder of the project. It never overwrites a file.
+    """
+    from treehead import console
+    from treehead.config import draft
+
+    with console.on_terminal():
+        print(draft.write(options.out, options.source, options.weights, draft.defaults()))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 from PIL import Image
 
-from treehead.artifacts import InputError, write_text
+from treehead.artifacts import InputError, read_text, write_text
 from treehead.console import progress
 from treehead.data import catalog, leaks, pictures
 from treehead.data.catalog import Catalog, Listing
@@ -33,7 +34,9 @@ _SPEED = {"resnet9": (1000, 32), "phinet": (45, 160)}
 _LAYER = """\
 {about}
 #
-# Next: snakemake --cores 2 --configfile {out} -- {results}/chosen.json {results}/hierarchy100/metrics.json
+# Next:
+#   snakemake --cores 2 --configfile {out} -- {results}/{{hierarchy100/metrics,chosen}}.json
+#   treehead show {results}
 results: {results}
 
 dataset:
@@ -80,6 +83,14 @@ class Seen(NamedTuple):
     leaks: int | None
 
 
+def defaults() -> dict[str, Any]:
+    """The configuration that a layer lies over."""
+    path = Path("config/config.yaml")
+    if not path.is_file():
+        raise InputError(f"There is no {path} here; run this in the folder of the project.")
+    return yaml.safe_load(read_text(path))
+
+
 def write(path: str, source: str, weights: str, defaults: dict[str, Any]) -> str:
     """Look at a data set and write a commented layer over `defaults`; return its text.
 
@@ -96,7 +107,10 @@ def write(path: str, source: str, weights: str, defaults: dict[str, Any]) -> str
     settings = defaults["dataset"] | {"name": name, "source": source}
     opened = catalog.opened(settings)
     listing, found = catalog.listed(opened, settings)
-    text = _layer(path, settings, weights, found, _look(opened, listing, settings))
+    in_train = [part == "train" for part in listing.parts]
+    sizes = np.bincount(np.array(listing.labels)[in_train]).tolist()
+    seen = _look(opened, listing, settings)
+    text = _layer(path, settings, weights, found, sizes, seen)
     write_text(path, text)
     return text
 
@@ -133,14 +147,21 @@ def _look(source: Source, listing: Listing, settings: dict[str, Any]) -> Seen:
     return Seen(side, broken, None if pairs is None else len(pairs))
 
 
-def _layer(path: str, settings: dict[str, Any], weights: str, found: Catalog, seen: Seen) -> str:
+def _layer(
+    path: str,
+    settings: dict[str, Any],
+    weights: str,
+    found: Catalog,
+    sizes: list[int],
+    seen: Seen,
+) -> str:
     n = found.counts["train"]
     side = max((each for each in _SIDES if each <= seen.side), default=_SIDES[0])
     architecture, size = ("resnet9", side) if weights == "scratch" else ("phinet", 160)
     speed, at = _SPEED[architecture]
     epochs = round(_SECONDS * speed * (at / size) ** 2 / n)
     return _LAYER.format(
-        about="\n".join(f"# {line}" for line in _about(settings["source"], found, seen)),
+        about="\n".join(f"# {line}" for line in _about(settings["source"], found, sizes, seen)),
         out=path,
         results=f"results/{settings['name']}",
         name=settings["name"],
@@ -176,9 +197,29 @@ def _tree(found: Catalog) -> str:
     )
 
 
-def _about(source: str, found: Catalog, seen: Seen) -> list[str]:
-    """What was found, a line each."""
-    parts = ", ".join(f"{count:,} {part}" for part, count in found.counts.items() if count)
-    lines = [f"{source}: {len(found.names)} classes, {parts} pictures."]
-    ...
+def _about(source: str, found: Catalog, sizes: list[int], seen: Seen) -> list[str]:
+    """What was found, a line each; `sizes` are the pictures of each class in train."""
+    parts = ", ".join(f"{count:,} of {part}" for part, count in found.counts.items() if count)
+    least, most = min(sizes), max(sizes)
+    lines = [
+        f"{source}, as `treehead init` found it: {len(found.names)} classes; pictures: {parts}.",
+        f"Train has {least} to {most} pictures of a class"
+        + (f": unbalanced, {most / least:.1f} to 1." if most > _EVEN * least else "."),
+        f"The shorter side of a picture is {seen.side} pixels (median).",
+    ]
+    if not found.counts["val"]:
+        lines.append("There is no val: dataset.val_fraction of train is taken, by the seed.")
+    lines += [f"Note: {remark}." for remark in found.remarks]
+    if seen.broken:
+        lines.append(
+            f"{seen.broken} pictures can't be decoded; the first job lists them. With "
+            "dataset.skip_broken: true they are left out."
+        )
+    if seen.leaks is None:
+        lines.append("Pictures of train that are also in test are counted when all are read.")
+    else:
+        lines.append(
+            f"Pictures that are in train and in test: {seen.leaks}"
+            + (" (dataset.drop_leaks: true leaves them out of train)." if seen.leaks else ".")
+        )
     return lines
