@@ -82,7 +82,7 @@ def _init(options: argparse.Namespace) -> None:
     from treehead.config import draft
 
     with console.on_terminal():
-        print(draft.write(options.out, options.source, options.weights, draft.defaults()))
+        print(draft.write(options.out, options.source, options.weights, draft.defaults()), end="")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 
 from treehead.artifacts import InputError, read_text, write_text
 from treehead.console import progress
-from treehead.data import catalog, leaks, pictures
+from treehead.data import catalog, leaks, pictures, trees
 from treehead.data.catalog import Catalog, Listing
 from treehead.data.sources.source import Source
 
@@ -189,11 +189,14 @@ def _tree(found: Catalog) -> str:
         groups = max(2, round(math.sqrt(len(found.names))))
         return f"taxonomy: clusters-{groups}  # learned, since the data have no tree"
     deepest = max(map(len, found.above))
-    counts = [len({groups[:level] for groups in found.above}) for level in range(1, deepest + 1)]
-    levels = ", ".join(f"{level} has {count}" for level, count in enumerate(counts, 1))
+    parents = [
+        len(trees.from_ancestors(found.names, found.above, level).classes)
+        for level in range(1, deepest + 1)
+    ]
+    levels = ", ".join(f"{count} at level {level}" for level, count in enumerate(parents, 1))
     return (
         "taxonomy: superclass  # the data's own tree\n"
-        f"taxonomy_level: {deepest}  # number of groups: level {levels}"
+        f"taxonomy_level: {deepest}  # parents: {levels}"
     )
 
 
@@ -212,8 +215,8 @@ def _about(source: str, found: Catalog, sizes: list[int], seen: Seen) -> list[st
     lines += [f"Note: {remark}." for remark in found.remarks]
     if seen.broken:
         lines.append(
-            f"{seen.broken} pictures can't be decoded; the first job lists them. With "
-            "dataset.skip_broken: true they are left out."
+            f"Pictures that can't be decoded: {seen.broken}; the first job lists them. "
+            "dataset.skip_broken: true leaves them out."
         )
     if seen.leaks is None:
         lines.append("Pictures of train that are also in test are counted when all are read.")

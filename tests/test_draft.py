@@ -1,0 +1,97 @@
+"""A first configuration for somebody's own pictures."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from snakemake.utils import update_config
+
+from treehead.__main__ import main
+from treehead.config import draft, settings
+from treehead.data import catalog
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the project's configuration, and pictures of fruit and bread beside it."""
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "config", folder / "config")
+    shutil.copytree(ROOT / "workflow/schemas", folder / "workflow/schemas")
+    for split, count in (("train", 3), ("test", 1)):
+        for place, name in enumerate(("fruit/apple", "fruit/pear", "bread/rye", "bread/toast")):
+            for number in range(count):
+                path = tmp_path / "My Food" / split / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                colour = (60 * place, 40 * number, 90 if split == "test" else 0)
+                Image.new("RGB", (80, 70), colour).save(path)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def merged(path: Path) -> dict:
+    """The layer over the defaults, checked and completed as the graph does it."""
+    config = draft.defaults()
+    update_config(config, yaml.safe_load(path.read_text()))
+    settings.check(config, "workflow/schemas/config.schema.yaml")
+    settings.complete(config, catalog.known(config["dataset"], path.with_suffix(".json"), True))
+    return config
+
+
+def test_the_layer_is_a_right_configuration_that_fits_the_data(project: Path):
+    assert main(["init", "../My Food"]) == 0
+    config = merged(project / "config/my-food.yaml")
+    dataset = config["dataset"]
+    assert (config["results"], dataset["name"]) == ("results/my-food", "my-food")
+    assert (dataset["classes"], dataset["image_size"]) == (4, 64)
+    assert (dataset["mean"], dataset["train_per_class"]) == (None, None)
+    assert (config["taxonomy"], config["taxonomy_level"]) == ("superclass", 1)
+
+
+def test_the_comments_say_what_was_found_and_what_to_do_next(project: Path, capsys):
+    shutil.copy("../My Food/train/fruit/apple/0.png", "../My Food/test/fruit/apple/copy.png")
+    Path("../My Food/train/fruit/apple/broken.png").write_bytes(b"no picture")
+    main(["init", "../My Food", "--out", "config/food.yaml"])
+    text = capsys.readouterr().out
+    assert text == Path("config/food.yaml").read_text()
+    assert "4 classes; pictures: 13 of train, 5 of test" in text
+    assert "1 pictures can't be decoded" in text
+    assert "in train and in test: 1" in text
+    assert "There is no val" in text
+    assert "snakemake --cores 2 --configfile config/food.yaml -- results/my-food/" in text
+
+
+def test_a_file_is_never_overwritten(project: Path, capsys):
+    main(["init", "../My Food"])
+    text = Path("config/my-food.yaml").read_text()
+    assert main(["init", "../My Food"]) == 1
+    assert "config/my-food.yaml exists already; give another file" in capsys.readouterr().err
+    assert Path("config/my-food.yaml").read_text() == text
+
+
+def test_classes_without_a_tree_get_about_as_many_clusters_as_their_root(project: Path):
+    for number in range(9):
+        path = Path(f"../flat/class {number}/picture.png")
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (40, 40), (20 * number, 0, 0)).save(path)
+        Image.new("RGB", (40, 40), (20 * number, 9, 0)).save(path.with_name("other.png"))
+    main(["init", "../flat"])
+    assert merged(project / "config/flat.yaml")["taxonomy"] == "clusters-3"
+
+
+def test_outside_of_the_project_the_command_says_where_to_run_it(
+    project: Path, capsys, monkeypatch
+):
+    monkeypatch.chdir(project.parent)
+    assert main(["init", "My Food"]) == 1
+    assert "run this in the folder of the project" in capsys.readouterr().err
+
+
+def test_nothing_is_written_for_a_source_that_is_wrong(project: Path, capsys):
+    Path("../empty").mkdir()
+    assert main(["init", "../empty"]) == 1
+    assert "../empty" in capsys.readouterr().err
+    assert not Path("config/empty.yaml").exists()
