@@ -212,9 +212,8 @@ def unbalanced(counts: tuple[int, ...], seed: int) -> Images:
     generator = torch.Generator().manual_seed(seed)
     fine = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     grey = 100 + 30 * fine + 25 * torch.randn(len(fine), generator=generator)
-    return Images(
-        grey.clamp(0, 255).to(torch.uint8)[:, None, None, None].expand(-1, 3, 16, 16), fine
-    )
+    pixels = grey.clamp(0, 255).to(torch.uint8)[:, None, None, None].expand(-1, 3, 16, 16)
+    return Images(pixels.numpy(), fine)
 
 
 def tuned(train: Images, val: Images, **changes: object) -> list[finetune.Epoch]:
