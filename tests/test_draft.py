@@ -58,7 +58,7 @@ def test_the_comments_say_what_was_found_and_what_to_do_next(project: Path, caps
     text = capsys.readouterr().out
     assert text == Path("config/food.yaml").read_text()
     assert "4 classes; pictures: 13 of train, 5 of test" in text
-    assert "1 pictures can't be decoded" in text
+    assert "can't be decoded: 1;" in text
     assert "in train and in test: 1" in text
     assert "There is no val" in text
     assert "snakemake --cores 2 --configfile config/food.yaml -- results/my-food/" in text
