@@ -4,9 +4,11 @@ import hashlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -469,3 +471,17 @@ def test_offline_the_cache_serves_and_what_is_absent_says_so(hub: Hub, home: Pat
     assert hub.requests == []
     assert again["data"] == pinned["data"] == online["data"]
     assert "HF_HUB_OFFLINE is set and the file is not in the cache (HF_HOME); unset" in error
+
+
+@pytest.mark.parametrize("revision", [None, "3" * 40])
+def test_an_unreachable_host_is_an_error_within_seconds(home: Path, revision: str | None):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with reader(Hub({}, url=endpoint), home) as look:
+        look("yan/first")  # imports the libraries
+        start = time.monotonic()
+        error = look("yan/pets", revision=revision)["error"]
+    assert time.monotonic() - start < 10
+    assert f"{endpoint} is unreachable" in error
+    assert "check the network and HF_ENDPOINT" in error

@@ -93,18 +93,20 @@ def snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
     What is absent is downloaded. The folder's name is the commit's hash.
     """
     wanted = {"repo_id": repo, "revision": revision, "repo_type": "dataset"}
-    bar = _LogBar
-    with suppress(errors.CachedRepoTreeNotFoundError):
+    try:
         listed = hf.get_cached_repo_tree(**wanted)
-        sizes = [
-            file.size
-            for file in listed
-            if any(fnmatch(file.path, pattern) for pattern in patterns)
-            and not isinstance(hf.try_to_load_from_cache(filename=file.path, **wanted), str)
-        ]
-        if sizes:
-            say(f"Downloading {len(sizes):,} files of {repo}, {sum(sizes) / 1e6:,.1f} MB.")
-        bar = _bar_of(sum(sizes))
+    except errors.CachedRepoTreeNotFoundError:
+        hf.dataset_info(repo, revision=revision)  # asks once; the client tries a dead host for 25 s
+        listed = []
+    sizes = [
+        file.size
+        for file in listed
+        if any(fnmatch(file.path, pattern) for pattern in patterns)
+        and not isinstance(hf.try_to_load_from_cache(filename=file.path, **wanted), str)
+    ]
+    if sizes:
+        say(f"Downloading {len(sizes):,} files of {repo}, {sum(sizes) / 1e6:,.1f} MB.")
+    bar = _bar_of(sum(sizes))
     for last in (False, True):
         try:
             return Path(hf.snapshot_download(**wanted, allow_patterns=patterns, tqdm_class=bar))
