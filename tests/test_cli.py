@@ -78,6 +78,37 @@ def test_a_metrics_file_is_shown_as_a_table(results: Path, capsys: pytest.Captur
     assert "34,400" in told
 
 
+def test_classes_of_unequal_size_are_shown_with_figures_in_which_each_counts_alike(
+    results: Path, capsys: pytest.CaptureFixture
+):
+    """And not those of equal size, where accuracy says it all."""
+    alike = {"balanced_accuracy": 0.4175, "macro_f1": 0.3825}
+    metrics, table = results / "hierarchy100" / "metrics.json", results / "pareto.csv"
+    networks = results / "networks.csv"
+    for ratio, shown in ((1.5, False), (1.6, True)):
+        measured = alike | {"imbalance_ratio": ratio}
+        metrics.write_text(json.dumps(METRICS | measured))
+        heads().assign(**measured).to_csv(table, index=False)
+        pd.read_csv(networks).assign(**measured).to_csv(networks, index=False)
+        for path in (metrics, table, networks):
+            assert cli.main(["show", str(path)]) == 0
+            told = capsys.readouterr().out
+            for share in ("41.75 %", "38.25 %"):
+                assert (share in told) == shown, (path, ratio)
+
+
+def test_classes_that_need_a_look_are_named(results: Path, capsys: pytest.CaptureFixture):
+    path = results / "hierarchy100" / "metrics.json"
+    worst = {"class": "two\nlines", "support": 8, "recall": 0.125}
+    worst |= {"most_confused_with": "Sour-Milk", "confused": 6}
+    path.write_text(json.dumps(METRICS | {"worst_classes": [worst], "classes_without_images": 3}))
+    assert cli.main(["show", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "2,500 test images; classes without one: 3\n" in told
+    (row,) = (line.split() for line in told.splitlines() if "Sour-Milk" in line)
+    assert row == ["two\\nlines", "12.5", "%", "8", "Sour-Milk", "(6)"]
+
+
 def test_a_comparison_is_shown_as_records_and_frontier(
     results: Path, capsys: pytest.CaptureFixture
 ):

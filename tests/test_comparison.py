@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from treehead.data.embeddings import Embeddings
-from treehead.evaluation import comparison, heads, significance
+from treehead.evaluation import comparison, heads, metrics, significance
 from treehead.heads import packing
 from treehead.heads.head import Head
 
@@ -25,9 +25,9 @@ def report(head: str, precisions: list[str]) -> dict:
     known = {"accuracy": 0.5, "accuracy_sd": 0.01, "val_accuracy": 0.4, "mistake_severity": 1.5}
     known |= {"macs_mean": 10, "macs_p99": 12, "macs_worst": 15, "other_ops": 3, "parameters": 8}
     known |= {"accuracies": [0.5] * len(SEEDS), "accuracy_ci95": [0.4, 0.6], "bytes": 32}
-    known |= {"expected_calibration_error": 0.1}
+    known |= {"expected_calibration_error": 0.1, "balanced_accuracy": 0.45, "macro_f1": 0.35}
     about = {"head": head, "module": "lowrank", "setting": "rank=3" if head == "small" else ""}
-    return about | {"precisions": dict.fromkeys(precisions, known)}
+    return about | {"imbalance_ratio": 2.0, "precisions": dict.fromkeys(precisions, known)}
 
 
 def predictions(right: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -143,6 +143,12 @@ def test_a_row_says_what_the_evaluation_measured(tmp_path):
     figures = measured["precisions"]["float32"]
     right = [predicted[f"float32-{seed}"] == fine for seed in SEEDS]
     assert row.accuracy_mean == row.val_accuracy == pytest.approx(np.mean(right))
+    each = [metrics.shares(predicted[f"float32-{seed}"].to_numpy(), fine) for seed in SEEDS]
+    assert row.balanced_accuracy == pytest.approx(
+        np.mean([one["balanced_accuracy"] for one in each])
+    )
+    assert row.macro_f1 == pytest.approx(np.mean([one["macro_f1"] for one in each]))
+    assert row.imbalance_ratio == np.bincount(fine).max() / np.bincount(fine).min()
     assert row.accuracy_sd == pytest.approx(np.std(np.mean(right, axis=1), ddof=1))
     assert (row.accuracy_low, row.accuracy_high) == figures["accuracy_ci95"]
     assert (row.macs_mean, row.macs_p99, row.macs_worst, row.parameters) == (12, 12, 12, 15)

@@ -53,14 +53,19 @@ def test_the_table_has_a_row_for_each_head_and_precision(table: pandas.DataFrame
 
 
 def test_the_table_agrees_with_predictions_and_files(compared: Project, table: pandas.DataFrame):
+    tree = read(compared.folder / "results/taxonomy.json")
     for row in table.itertuples():
         folder = compared.folder / "results/heads" / row.head
         predicted = pandas.read_parquet(folder / "predictions.parquet")
         names = [f"{row.precision}-{seed}" for seed in (0, 1)]
+        assert predicted["class"].tolist() == [tree.fine_names[fine] for fine in predicted["fine"]]
         accuracies = [(predicted[name] == predicted["fine"]).mean() for name in names]
         assert row.accuracy_mean == pytest.approx(np.mean(accuracies), rel=1e-4)
         assert row.accuracy_sd == pytest.approx(np.std(accuracies, ddof=1), rel=1e-4, abs=1e-6)
         sizes = [(folder / f"packed/{name}.bin").stat().st_size for name in names]
+        per_class = pandas.read_csv(folder / "per_class.csv")
+        first = (predicted["float32-0"] == predicted["fine"]).mean()
+        assert per_class["recall"].mean() == pytest.approx(first, abs=1e-6)
         assert row.bytes == pytest.approx(np.mean(sizes), rel=1e-4)
 
 

@@ -17,7 +17,7 @@ from treehead.data.embeddings import Embeddings
 from treehead.data.embeddings import read as read_embeddings
 from treehead.data.embeddings import write as write_embeddings
 from treehead.data.taxonomy import Taxonomy
-from treehead.evaluation import trees
+from treehead.evaluation import metrics, trees
 from treehead.heads.layers import Linear, Tree
 from treehead.hierarchy import children, reduction
 from treehead.hierarchy.tree import assemble
@@ -39,8 +39,7 @@ class Parts(NamedTuple):
 
     def evaluate(self, flat: Linear, images: Embeddings, top_k: list[int]) -> tuple:
         splits = {"val": images, "test": images}
-        names = self.taxonomy.parent_names
-        return trees.evaluate(self.tree, flat, **splits, parent_names=names, top_k=top_k)
+        return trees.evaluate(self.tree, flat, **splits, taxonomy=self.taxonomy, top_k=top_k)
 
 
 def random_parts(sizes: list[int], reads: str, seed: int) -> Parts:
@@ -213,6 +212,7 @@ def test_a_child_wired_to_another_parent_shows_in_that_parents_row():
     accuracies = [row["child_accuracy"] for row in report["per_parent"]]
     assert accuracies[10] < 1
     assert accuracies[:10] + accuracies[11:] == [1] * 19
+    assert {row["parent"] for row in report["worst_classes"]} == {"p 10"}
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)
@@ -254,6 +254,20 @@ def test_the_report_is_what_counting_image_by_image_gives(parts, n: int, seed: i
             [int(np.argmax(slow_layer(flat, x))) == y for x, y in zip(features, fine, strict=True)]
         )
     )
+    on_flat = flat.logits(features).argmax(1)
+    routed = np.array([int(np.argmax(row.parents)) for row, _ in rows])
+    for figures, prefix, guesses, truth in (
+        (report, "", np.array(hard), fine),
+        (report["val"], "", np.array(hard), fine),
+        (report["top_k"]["1"], "", np.array(hard), fine),
+        (report["flat"], "", on_flat, fine),
+        (report, "parent_", routed, parent_of[fine]),
+    ):
+        expected = metrics.shares(guesses, truth)
+        assert expected == {name: pytest.approx(figures[prefix + name]) for name in expected}
+    there = np.bincount(fine, minlength=classes)
+    assert report["classes_without_images"] == (there == 0).sum()
+    assert report["imbalance_ratio"] == there.max() / there[there > 0].min()
     low, high = report["accuracy_ci95"]
     assert low - 1e-9 <= report["accuracy"] <= high + 1e-9
     for parent, row in enumerate(report["per_parent"]):

@@ -7,6 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_recall_fscore_support,
+)
 
 from treehead.evaluation import metrics
 
@@ -63,6 +70,69 @@ def test_accuracy_is_the_share_of_right_answers(answer):
     predicted, label, _ = answer
     right = sum(guess == truth for guess, truth in zip(predicted, label, strict=True))
     assert metrics.accuracy(predicted, label) == pytest.approx(right / len(label))
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@given(answers())
+def test_shares_are_those_of_scikit_learn(answer):
+    """Classes that are absent from the labels, from the predictions, or from both among them."""
+    predicted, label, _ = answer
+    assert metrics.shares(predicted, label) == pytest.approx(
+        {
+            "accuracy": accuracy_score(label, predicted),
+            "balanced_accuracy": balanced_accuracy_score(label, predicted),
+            "macro_f1": f1_score(label, predicted, average="macro", zero_division=0),
+        }
+    )
+
+
+@pytest.mark.filterwarnings("ignore", category=UndefinedMetricWarning)
+@given(answers())
+def test_figures_of_a_class_are_those_of_scikit_learn_where_they_are_defined(answer):
+    predicted, label, parent_of = answer
+    classes = len(parent_of)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        label, predicted, labels=range(classes), zero_division=np.nan
+    )
+    found = metrics.by_class(predicted, label, classes)
+    np.testing.assert_array_equal(found.support, support)
+    np.testing.assert_allclose(found.precision, precision)
+    np.testing.assert_allclose(found.recall, recall)
+    np.testing.assert_allclose(found.f1, f1)
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one():
+    """Nine of one class are right, and the one of the other is taken for it."""
+    label, predicted = np.array([0] * 9 + [1]), np.zeros(10, int)
+    found = metrics.shares(predicted, label)
+    assert found["accuracy"] == 0.9
+    assert found["balanced_accuracy"] == 0.5
+    assert found["macro_f1"] == pytest.approx((18 / 19 + 0) / 2)
+
+
+def test_a_class_without_images_is_no_class_that_is_always_missed():
+    """Class 2 of 4 has no image but is predicted; class 3 is neither there nor predicted."""
+    label, predicted = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
+    assert metrics.shares(predicted, label)["balanced_accuracy"] == 0.75
+    found = metrics.by_class(predicted, label, 4)
+    np.testing.assert_array_equal(found.recall, [0.5, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(found.precision, [1, 1, 0, np.nan])
+    np.testing.assert_array_equal(found.f1, [2 / 3, 1, 0, np.nan])
+
+
+@given(answers())
+def test_on_a_balanced_split_balanced_accuracy_is_accuracy(answer):
+    predicted, _, parent_of = answer
+    label = np.resize(np.arange(len(parent_of)), len(predicted) * len(parent_of))
+    found = metrics.shares(np.resize(predicted, len(label)), label)
+    assert found["balanced_accuracy"] == pytest.approx(found["accuracy"])
+
+
+def test_balance_says_how_unequal_classes_are_and_which_are_absent():
+    expected = {"imbalance_ratio": 2.5, "classes_without_images": 2}
+    assert metrics.balance(np.array([1] * 5 + [3] * 2), 4) == expected
+    assert metrics.balance(np.arange(3), 3)["imbalance_ratio"] == 1
 
 
 def test_accuracy_of_nothing_is_zero():

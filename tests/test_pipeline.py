@@ -19,6 +19,8 @@ from hub_server import COMMIT, Hub, serving
 from PIL import Image
 from safetensors.numpy import load_file
 
+from treehead.data import taxonomy
+
 TREE = "results/hierarchy100"
 
 
@@ -87,9 +89,25 @@ def test_the_metrics_are_those_of_the_predictions(pristine: Project, metrics: di
     right = table["predicted"] == table["fine"]
     assert right.mean() == pytest.approx(metrics["accuracy"])
     parent_of = parents(pristine)
-    mistakes = table[~right].replace(parent_of)
+    mistakes = table[~right][["predicted", "fine"]].replace(parent_of)
     across = (mistakes["predicted"] != mistakes["fine"]).mean()
     assert 1 + across == pytest.approx(metrics["mistake_severity"])
+    per_class = pandas.read_csv(pristine.folder / TREE / "per_class.csv")
+    assert per_class["recall"].mean() == pytest.approx(metrics["balanced_accuracy"], abs=1e-6)
+    assert per_class["confused"].max() <= 10
+
+
+def test_predictions_and_classes_have_the_names_of_the_taxonomy(pristine: Project):
+    tree = taxonomy.read(pristine.folder / "results/taxonomy.json")
+    table = pandas.read_parquet(pristine.folder / TREE / "predictions.parquet")
+    for column, prefix in (("fine", ""), ("predicted", "predicted_")):
+        names = [tree.fine_names[label] for label in table[column]]
+        parents = [tree.parent_names[tree.parent_of()[label]] for label in table[column]]
+        assert table[f"{prefix}class"].tolist() == names
+        assert table[f"{prefix}parent_name"].tolist() == parents
+    per_class = pandas.read_csv(pristine.folder / TREE / "per_class.csv")
+    assert per_class["class"].tolist() == list(tree.fine_names)
+    assert set(per_class["parent"]) == set(tree.parent_names)
 
 
 def test_costs_are_those_of_the_stored_layers(pristine: Project, metrics: dict[str, Any]):

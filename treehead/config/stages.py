@@ -159,16 +159,13 @@ def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name
     }
 
 
-def head_evaluation(
-    config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name: str
-) -> Config:
+def head_evaluation(config: Config, heads: dict[str, Head], name: str) -> Config:
     """The evaluation of one head, and what describes it in the comparison."""
     chosen = heads[name]
     return {
         "head": name,
         "module": chosen.module,
         "setting": chosen.describe(),
-        "parent_of": _parent_of(taxonomy),
         **_part(config, "seeds", "precisions"),
         "threads": config["threads"]["heads"],
     }

@@ -2,16 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from treehead.artifacts import InputError, Tensors
 from treehead.data.embeddings import Embeddings
 from treehead.evaluation import metrics
 from treehead.training.objectives import Objective
 
-# What the share of right answers is called.
-_NAMES = {"parent": "parent_accuracy", "fine": "accuracy"}
+# What the names of the figures of each level begin with.
+_PREFIX = {"parent": "parent_", "fine": ""}
 
 
 def evaluate(
@@ -31,14 +31,20 @@ def evaluate(
     dim, parent_of = test.features.shape[2], torch.tensor(settings["parent_of"])
     head = Objective(dim, parent_of, settings["objective"])
     head.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
-    right, on_val = head.right(*_first_view(test)), head.right(*_first_view(val))
-    report = {"network": settings["variant"]}
-    report |= {_NAMES[level]: count / len(test.fine) for level, count in right.items()}
-    for level, count in right.items():
-        report[f"{_NAMES[level]}_ci95"] = metrics.wilson_interval(count, len(test.fine))
-        report[f"val_{_NAMES[level]}"] = on_val[level] / len(val.fine)
-    return report | {"macs": head.macs(), "n_test": len(test.fine)}
+    report, beside = {"network": settings["variant"]}, {}
+    on_val = _answers(head, val)
+    for level, answers in _answers(head, test).items():
+        prefix = _PREFIX[level]
+        report |= {prefix + name: share for name, share in metrics.shares(*answers).items()}
+        right = int(np.equal(*answers).sum())
+        beside[f"{prefix}accuracy_ci95"] = metrics.wilson_interval(right, len(test.fine))
+        beside[f"val_{prefix}accuracy"] = metrics.accuracy(*on_val[level])
+    balance = metrics.balance(test.fine, len(settings["parent_of"]))
+    return report | beside | {"macs": head.macs(), "n_test": len(test.fine)} | balance
 
 
-def _first_view(part: Embeddings) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(part.features[0]), torch.from_numpy(part.fine)
+def _answers(head: Objective, part: Embeddings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What each level predicts for the images as they are, and the truth, (n,) each."""
+    truth = {"parent": head.parent_of.numpy()[part.fine], "fine": part.fine}
+    logits = head(torch.from_numpy(part.features[0]))
+    return {level: (each.argmax(1).numpy(), truth[level]) for level, each in logits.items()}

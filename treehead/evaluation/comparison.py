@@ -46,7 +46,8 @@ def table(measured: list[Measured], *, baselines: list[str], margin: float) -> p
 
     Returns:
         `COLUMNS`, then the other baselines' p, p adjusted by Holm's method over all rows, the
-        interval of the accuracy, the accuracy on val, and the number of seeds that are compared.
+        interval of the accuracy, the accuracy on val, the figures in which each class counts alike,
+        and the number of seeds that are compared.
     """
     right: dict[tuple[str, str], np.ndarray] = {}
     rows = []
@@ -96,6 +97,9 @@ def _row(
         "accuracy_low": low,
         "accuracy_high": high,
         "val_accuracy": figures["val_accuracy"],
+        "balanced_accuracy": figures["balanced_accuracy"],
+        "macro_f1": figures["macro_f1"],
+        "imbalance_ratio": report["imbalance_ratio"],
         "calibration_error": figures["expected_calibration_error"],
         "mistake_severity": figures["mistake_severity"],
         "fit_seconds": seconds,

@@ -28,8 +28,8 @@ def evaluate(
         test: test; its images as they are.
 
     Returns:
-        The figures of each precision, of a tree also its routing at the first precision and seed;
-        and the predictions (n,) named "<precision>-<seed>".
+        How balanced test is, and the figures of each precision; of a tree also its routing at the
+        first precision and seed; and the predictions (n,) named "<precision>-<seed>".
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     predictions = {}
@@ -47,7 +47,7 @@ def evaluate(
         precisions[precision] = _over_seeds(mine) | {
             "accuracy_ci95": metrics.bootstrap_interval(np.mean(right, axis=0), seed=0)
         }
-    report: dict[str, Any] = {"precisions": precisions}
+    report = {**metrics.balance(test.fine, len(parent_of)), "precisions": precisions}
     if hasattr(fitting.module(module), "assembled"):
         first = packing.read(next(iter(files.values())))
         head, features = fitting.as_fitted(first, test.features[0])
@@ -66,7 +66,7 @@ def _measure(
     cost = fitting.cost(module, head, features)
     on_val = fitting.predict(module, head, val.features[0]).argmax(1)
     return {
-        "accuracy": metrics.accuracy(predicted, fine),
+        **metrics.shares(predicted, fine),
         "val_accuracy": metrics.accuracy(on_val, val.fine),
         "expected_calibration_error": metrics.calibration_error(logits, fine),
         "mistake_severity": metrics.mistake_severity(predicted, fine, parent_of),

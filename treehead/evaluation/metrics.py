@@ -1,12 +1,59 @@
 """Pure functions of labels and predictions, each of them int64 (n,)."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import softmax
+
+
+class ByClass(NamedTuple):
+    """Of each class, (classes,): its images, and shares that are NaN where they are undefined."""
+
+    support: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
 
 
 def accuracy(predicted: np.ndarray, label: np.ndarray) -> float:
     """Share of right answers; 0 of none."""
     return float(np.mean(predicted == label)) if len(label) else 0.0
+
+
+def by_class(predicted: np.ndarray, label: np.ndarray, classes: int) -> ByClass:
+    """How well each class is found; a class that is neither there nor predicted has no F1."""
+    rows = (label[predicted == label], label, predicted)
+    right, support, asked = (np.bincount(row, minlength=classes) for row in rows)
+
+    def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        return np.divide(part, whole, out=np.full(classes, np.nan), where=whole > 0)
+
+    return ByClass(
+        support, share(right, asked), share(right, support), share(2 * right, support + asked)
+    )
+
+
+def shares(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """The accuracy, and beside it the figures in which each class counts alike.
+
+    The balanced accuracy is the mean recall of the classes that have images. Macro-F1 is the mean
+    F1 of the classes that have images or are predicted. Both are as scikit-learn defines them.
+    """
+    found = by_class(predicted, label, 1 + int(max(predicted.max(), label.max())))
+    return {
+        "accuracy": accuracy(predicted, label),
+        "balanced_accuracy": float(np.nanmean(found.recall)),
+        "macro_f1": float(np.nanmean(found.f1)),
+    }
+
+
+def balance(label: np.ndarray, classes: int) -> dict[str, float]:
+    """Images of the largest class for one of the smallest that has any, and how many have none."""
+    counts = np.bincount(label, minlength=classes)
+    return {
+        "imbalance_ratio": float(counts.max() / counts[counts > 0].min()),
+        "classes_without_images": int((counts == 0).sum()),
+    }
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:

@@ -18,11 +18,12 @@ def evaluate(
     parent = taxonomy.parent_of()[test.fine]
     predicted = layer.logits(test.features[0]).argmax(1)
     report = {
-        "accuracy": metrics.accuracy(predicted, parent),
+        **metrics.shares(predicted, parent),
         "accuracy_ci95": metrics.wilson_interval(int((predicted == parent).sum()), len(parent)),
         "parents": len(taxonomy.classes),
         "macs": layer.macs(),
         "n_test": len(parent),
+        "parents_without_images": len(taxonomy.classes) - len(np.unique(parent)),
     }
     return report, {"parent": parent, "predicted": predicted}
 

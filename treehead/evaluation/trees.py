@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from treehead.data.embeddings import Embeddings
-from treehead.evaluation import metrics
+from treehead.data.taxonomy import Taxonomy
+from treehead.evaluation import classes, metrics
 from treehead.heads.costs import Cost
 from treehead.heads.layers import Linear, Tree
 
@@ -29,15 +30,16 @@ def routing(
 
     asked = dict.fromkeys(min(k, parents) for k in top_k)
 
-    def right(k: int) -> float:
-        return metrics.accuracy(tree.predict(features, tree.route(features, k)), fine)
+    def of_best(k: int) -> dict[str, float]:
+        return metrics.shares(tree.predict(features, tree.route(features, k)), fine)
 
+    of_parents = metrics.shares(routed[:, 0], parent)
     return {
-        "parent_accuracy": float(reached.mean()),
+        **{f"parent_{name}": share for name, share in of_parents.items()},
         "child_given_true_parent": metrics.accuracy(oracle, fine),
         "child_given_predicted_parent": metrics.accuracy(predicted[reached], fine[reached]),
-        "top_k": {str(k): {"accuracy": right(k)} for k in asked},
-        "soft_routing": right(parents),
+        "top_k": {str(k): of_best(k) for k in asked},
+        "soft_routing": of_best(parents)["accuracy"],
         "per_parent": _per_parent(parents, parent, reached, oracle == fine),
     }
 
@@ -48,7 +50,7 @@ def evaluate(
     *,
     val: Embeddings,
     test: Embeddings,
-    parent_names: tuple[str, ...],
+    taxonomy: Taxonomy,
     top_k: list[int],
 ) -> tuple[dict[str, Any], np.ndarray]:
     """All metrics on test, of val what ranks settings; and the predictions (n,) with one parent.
@@ -57,15 +59,21 @@ def evaluate(
         tree: the classifier.
         flat: the full head on the same features.
         val, test: embeddings of the splits, of which the images as they are count.
-        parent_names: names of the rows of the table of parents.
+        taxonomy: names of the classes and of their parents.
         top_k: also with this many of the most likely parents.
     """
     ranks, _ = _measure(tree, flat, val, top_k)
     report, predicted = _measure(tree, flat, test, top_k)
     for row in report["per_parent"]:
-        row["name"] = parent_names[row["parent"]]
-    ranking = {key: ranks[key] for key in ("accuracy", "parent_accuracy", "top_k", "flat")}
-    return report | {"n_test": len(test.fine), "val": ranking}, predicted
+        row["name"] = taxonomy.parent_names[row["parent"]]
+    ranking = ("accuracy", "balanced_accuracy", "macro_f1", "parent_accuracy", "top_k", "flat")
+    return {
+        **report,
+        "worst_classes": classes.worst(classes.table(predicted, test.fine, taxonomy)),
+        "n_test": len(test.fine),
+        **metrics.balance(test.fine, len(tree.parent_of)),
+        "val": {key: ranks[key] for key in ranking},
+    }, predicted
 
 
 def _measure(
@@ -75,16 +83,15 @@ def _measure(
     features, fine = embeddings.features[0], embeddings.fine
     routed = tree.route(features, 1)
     predicted = tree.predict(features, routed)
-    right = metrics.accuracy(predicted, fine)
     routes = routing(tree, features, fine, top_k=top_k)
     for k, row in routes["top_k"].items():
         row.update(_macs(tree.cost(tree.route(features, int(k)))))
     report = {
-        "accuracy": right,
+        **metrics.shares(predicted, fine),
         "accuracy_ci95": metrics.wilson_interval(int((predicted == fine).sum()), len(fine)),
         **routes,
         "flat": {
-            "accuracy": metrics.accuracy(flat.logits(features).argmax(1), fine),
+            **metrics.shares(flat.logits(features).argmax(1), fine),
             "macs": flat.macs(),
         },
         **_macs(tree.cost(routed)),

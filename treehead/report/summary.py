@@ -3,7 +3,11 @@
 import html
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+# The figures in which each class counts alike.
+_ALIKE = {"balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
 <style>body {{font: 14px sans-serif; margin: 2em}}
@@ -15,24 +19,56 @@ th:first-child, td:first-child {{text-align: left}}</style>
 
 
 def table(report: dict[str, Any]) -> pd.DataFrame:
-    """What `metrics.json` says of the tree, the full head and the parts of the tree, as text."""
+    """What `metrics.json` says of the tree, the full head and the parts of the tree, as text.
+
+    If the classes have unequal numbers of images, the figures in which each counts alike as well.
+    """
     low, high = (f"{100 * share:.2f}" for share in report["accuracy_ci95"])
-    rows = [("tree, one parent", f"{_percent(report['accuracy'])} ({low} to {high})", report)]
+    of_parents = {key: report.get(f"parent_{key}") for key in _ALIKE}
+    rows = [("tree, one parent", report)]
+    rows += [(f"tree, {k} parents", best) for k, best in report["top_k"].items() if k != "1"]
     rows += [
-        (f"tree, {k} parents", _percent(best["accuracy"]), best)
-        for k, best in report["top_k"].items()
-        if k != "1"
+        ("full linear head", report["flat"]),
+        ("parent", {"accuracy": report["parent_accuracy"], **of_parents}),
+        ("child given the true parent", {"accuracy": report["child_given_true_parent"]}),
     ]
-    rows += [
-        ("full linear head", _percent(report["flat"]["accuracy"]), report["flat"]),
-        ("parent", _percent(report["parent_accuracy"]), {}),
-        ("child given the true parent", _percent(report["child_given_true_parent"]), {}),
-    ]
+    accuracies = [_percent(figures["accuracy"]) for _, figures in rows]
+    shown = {
+        "on test": [name for name, _ in rows],
+        "accuracy": [f"{accuracies[0]} ({low} to {high})", *accuracies[1:]],
+    }
+    if unbalanced(report):
+        shown |= {
+            title: [_percent(figures.get(key)) for _, figures in rows]
+            for key, title in _ALIKE.items()
+        }
+    macs = [f"{figures['macs']:,.0f}" if "macs" in figures else "" for _, figures in rows]
+    return pd.DataFrame(shown | {"head MACs": macs})
+
+
+def unbalanced(measured: dict[str, Any] | pd.DataFrame) -> bool:
+    """Whether a metrics file or a table is of classes with very unequal numbers of images."""
+    return bool(np.max(measured.get("imbalance_ratio", 1)) > 1.5)
+
+
+def images(report: dict[str, Any]) -> str:
+    """How many test images there are, and how many classes have none."""
+    absent = report.get("classes_without_images", 0)
+    without = f"; classes without one: {absent}" if absent else ""
+    return f"{report['n_test']:,} test images{without}"
+
+
+def worst(report: dict[str, Any]) -> pd.DataFrame:
+    """The classes with the lowest recall, and what they are taken for."""
+    rows = report.get("worst_classes", [])
     return pd.DataFrame(
         {
-            "on test": [name for name, _, _ in rows],
-            "accuracy": [accuracy for _, accuracy, _ in rows],
-            "head MACs": [f"{cost['macs']:,.0f}" if cost else "" for _, _, cost in rows],
+            "class": [row["class"] for row in rows],
+            "recall": [_percent(row["recall"], 1) for row in rows],
+            "images": [row["support"] for row in rows],
+            "most confused with": [
+                f"{row['most_confused_with']} ({row['confused']})" for row in rows
+            ],
         }
     )
 
@@ -52,7 +88,7 @@ def page(report: dict[str, Any]) -> str:
     )
     dataset = {key: html.escape(str(value)) for key, value in report["dataset"].items()}
     return _PAGE.format(
-        title=f"{dataset['name']}: the tree on {report['n_test']:,} test images",
+        title=f"{dataset['name']}: the tree on {images(report)}",
         note=f"Data set {dataset['name']}: {dataset['note']}.",
         summary=_html(table(report)),
         parents=_html(parents),

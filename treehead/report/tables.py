@@ -19,6 +19,10 @@ _ACCURACIES = {
 }
 _GIVE = f"give a results folder or its {', '.join(SHOWN[:-1])} or {SHOWN[-1]}."
 
+# Shares in a table, and those of them in which each class counts alike.
+_ALIKE = ("balanced_accuracy", "macro_f1")
+_SHARES = ("accuracy", *_ALIKE)
+
 
 def files(path: str | Path) -> list[Path]:
     """The file itself, or what a results folder holds of `SHOWN`."""
@@ -101,10 +105,14 @@ def _called(row: dict[str, Any]) -> str:
 def _of_hierarchy(path: Path, report: Any) -> str:
     try:
         dataset, table = report["dataset"], summary.table(report)
-        heading = f"{dataset['name']}: {dataset['note']}; {report['n_test']:,} test images"
+        worst = summary.worst(report)
+        heading = f"{dataset['name']}: {dataset['note']}; {summary.images(report)}"
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is not the metrics file of a hierarchy; {_GIVE}") from error
-    return f"{heading}\n\n{table.to_string(index=False)}"
+    told = f"{heading}\n\n{table.to_string(index=False)}"
+    if worst.empty:
+        return told
+    return f"{told}\n\nClasses with the lowest recall\n{worst.to_string(index=False)}"
 
 
 def _of_table(path: Path, budget: int) -> str:
@@ -115,7 +123,9 @@ def _of_table(path: Path, budget: int) -> str:
     except ValueError as error:
         raise InputError(f"{path} is not a CSV file ({error}); {_GIVE}") from error
     if "network" in table:
-        shown = [name for name in table if name == "network" or name.endswith("accuracy")]
+        shown = [name for name in table if name == "network" or name.endswith(_SHARES)]
+        if not summary.unbalanced(table):
+            shown = [name for name in shown if not name.endswith(_ALIKE)]
         return _readable(table[shown].dropna(axis=1, how="all")).to_string(index=False)
     if absent := [name for name in (*comparison.COLUMNS, "precision") if name not in table]:
         raise InputError(f"{path} has no column {absent[0]}; {_GIVE}")
@@ -127,7 +137,8 @@ def _of_table(path: Path, budget: int) -> str:
 def _of_comparison(table: pd.DataFrame, budget: int) -> str:
     records = _readable(comparison.records(table, budget)).to_string()
     first = table[table["precision"] == table["precision"].iloc[0]]
-    shown = ["head", "accuracy_mean", "accuracy_sd", "macs_mean", "macs_p99", "p_value"]
+    alike = _ALIKE if summary.unbalanced(table) else ()
+    shown = ["head", "accuracy_mean", "accuracy_sd", *alike, "macs_mean", "macs_p99", "p_value"]
     best = _readable(comparison.frontier(first, "macs_mean")[shown]).to_string(index=False)
     return f"\nRecords\n{records}\n\nFrontier, by MACs\n{best}"
 
@@ -136,7 +147,7 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     """Shares as per cent, costs with thousands separated."""
     text = frame.astype(object).copy()
     for name in text:
-        if "accuracy" in name:
+        if "accuracy" in name or name.endswith("macro_f1"):
             text[name] = ["" if pd.isna(value) else _percent(value) for value in text[name]]
         elif name == "bytes" or name.startswith("macs"):
             text[name] = [f"{value:,.0f}" for value in text[name]]

@@ -34,21 +34,25 @@ rule evaluate_backbone:
 
 
 rule evaluate_head:
-    """Predictions and cost of the packed head on the test images."""
+    """Predictions and cost of the packed head on the test images.
+
+    Classes one by one are those of the first precision and seed.
+    """
     input:
         test="<model>/embeddings/test.safetensors",
         val="<model>/embeddings/val.safetensors",
         packed=expand("<model>/heads/{{head}}/packed/{name}.bin", name=PACKED),
-        taxonomy=LEARNED,
+        taxonomy="<results>/taxonomy.json",
         code=lambda wildcards: code("evaluate_head", wildcards.head),
     output:
         metrics="<model>/heads/{head}/metrics.json",
+        per_class="<model>/heads/{head}/per_class.csv",
         predictions="<model>/heads/{head}/predictions.parquet",
     log:
         "<model>/logs/evaluate_head/{head}.log",
     threads: config["threads"]["heads"]
     params:
-        evaluation=lambda wildcards: stages.head_evaluation(config, TAXONOMY, HEADS, wildcards.head),
+        evaluation=lambda wildcards: stages.head_evaluation(config, HEADS, wildcards.head),
     script:
         "../scripts/evaluate_head.py"
 
@@ -126,6 +130,7 @@ rule evaluate_hierarchy:
         code=code("evaluate_hierarchy"),
     output:
         metrics="<model>/hierarchy100/metrics.json",
+        per_class="<model>/hierarchy100/per_class.csv",
         predictions="<model>/hierarchy100/predictions.parquet",
     log:
         "<model>/logs/evaluate_hierarchy.log",

@@ -9,5 +9,9 @@ with console.job(snakemake.log[0]):
     layer = Linear(**artifacts.read_tensors(snakemake.input.parent))
     tree = taxonomy.read(snakemake.input.taxonomy)
     report, predicted = parents.evaluate(layer, tree, embeddings.read(snakemake.input.test))
-    predictions.write(snakemake.output.predictions, predicted)
+    spelled = {
+        "parent_name": ("parent", tree.parent_names),
+        "predicted_parent_name": ("predicted", tree.parent_names),
+    }
+    predictions.write(snakemake.output.predictions, predicted, spelled)
     artifacts.write_json(snakemake.output.metrics, report)

@@ -2,7 +2,7 @@
 
 from treehead import artifacts, console
 from treehead.data import dataset, embeddings, taxonomy
-from treehead.evaluation import predictions, trees
+from treehead.evaluation import classes, predictions, trees
 from treehead.heads import fitting
 from treehead.heads.layers import Linear
 from treehead.hierarchy import reduction
@@ -10,13 +10,13 @@ from treehead.hierarchy.tree import assemble
 
 settings = snakemake.params.evaluation
 with console.job(snakemake.log[0]):
-    classes = taxonomy.read(snakemake.input.taxonomy)
+    names = taxonomy.read(snakemake.input.taxonomy)
     children = [
         Linear(reduction.load(weight), reduction.load(bias))
         for weight, bias in zip(snakemake.input.weights, snakemake.input.biases, strict=True)
     ]
     parent = Linear(**artifacts.read_tensors(snakemake.input.parent))
-    tree = assemble(classes, parent, children, settings["child_input"])
+    tree = assemble(names, parent, children, settings["child_input"])
     flat = fitting.linear(fitting.load(snakemake.input.linear)[settings["flat_seed"]])
     val, test = (embeddings.read(snakemake.input[split]) for split in ("val", "test"))
     report, predicted = trees.evaluate(
@@ -24,7 +24,7 @@ with console.job(snakemake.log[0]):
         flat,
         val=val,
         test=test,
-        parent_names=classes.parent_names,
+        taxonomy=names,
         top_k=settings["top_k"],
     )
     report |= {
@@ -34,5 +34,12 @@ with console.job(snakemake.log[0]):
         "input_sha256": {path: artifacts.sha256(path) for path in snakemake.input.hashed},
     }
     columns = {"fine": test.fine, "predicted": predicted}
-    predictions.write(snakemake.output.predictions, columns)
+    spelled = {
+        "class": ("fine", names.fine_names),
+        "predicted_class": ("predicted", names.fine_names),
+        "parent_name": ("fine", classes.parents(names)),
+        "predicted_parent_name": ("predicted", classes.parents(names)),
+    }
+    predictions.write(snakemake.output.predictions, columns, spelled)
+    classes.write(snakemake.output.per_class, classes.table(predicted, test.fine, names))
     artifacts.write_json(snakemake.output.metrics, report)
