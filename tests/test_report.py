@@ -1,5 +1,6 @@
 """What people look at: names are text, no label hides another, the same figure is the same file."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def confusion(tree: Taxonomy) -> Figure:
     return figures.confusion(np.arange(9), np.arange(9)[::-1], tree, TITLE)
 
 
+def confusion_of_many(tree: Taxonomy) -> Figure:
+    """Of more classes than can be named one by one, five of each parent with one of each name."""
+    many = [f"{fine} {each}" for each in range(5) for fine in tree.fine_names]
+    parent_of = np.tile(tree.parent_of(), 5).tolist()
+    tree = from_parents(parent_of, list(tree.parent_names), many)
+    return figures.confusion(np.arange(45), np.arange(45)[::-1], tree, TITLE)
+
+
 def group_confusion(tree: Taxonomy) -> Figure:
     return figures.group_confusion(np.arange(3), np.array([0, 0, 2]), tree, TITLE)
 
@@ -76,7 +85,8 @@ def of_both(tree: Taxonomy) -> set[str]:
     ("draw", "expected"),
     [
         (contact_sheet, of_both),
-        (confusion, of_parents),
+        (confusion, of_classes),
+        (confusion_of_many, of_parents),
         (group_confusion, lambda tree: {f"{n}  {i}" for i, n in enumerate(tree.parent_names)}),
         (dendrogram, lambda tree: {f" {i % 3}  {n}" for i, n in enumerate(tree.fine_names)}),
     ],
@@ -103,6 +113,19 @@ def test_long_names_leave_room_for_the_figure():
         width, height = figure.axes[0].bbox.size / figure.bbox.size
         assert width * len(tree.classes) > 0.2
         assert height > 0.1
+
+
+@pytest.mark.parametrize("sizes", [[5] * 20, [1] * 42 + [13] * 3, [1] * 200, [40], [1]])
+def test_no_name_of_a_confusion_hides_its_neighbour(sizes: list[int]):
+    parent_of = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    names = [f"name {fine}" for fine in range(len(parent_of))]
+    tree = from_parents(parent_of, names[: len(sizes)], names)
+    figure = figures.confusion(np.array(parent_of), np.array(parent_of), tree, TITLE)
+    figure.draw_without_rendering()
+    assert max(figure.get_size_inches()) < 20
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == (len(sizes) if len(names) > 40 else len(names))
+    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
 
 
 def report(**changes: object) -> dict:
@@ -133,6 +156,20 @@ def test_the_summary_names_its_figures():
         ["parent", "90.00 %", ""],
         ["child given the true parent", "85.00 %", ""],
     ]
+
+
+def test_the_summary_has_the_figures_of_classes_alike_if_they_are_of_unequal_size():
+    alike = {"balanced_accuracy": 0.3, "macro_f1": 0.2}
+    of_parents = {"parent_balanced_accuracy": 0.6, "parent_macro_f1": 0.55}
+    unequal = report(imbalance_ratio=9.5, **alike, **of_parents)
+    for row in (unequal["flat"], *unequal["top_k"].values()):
+        row.update(alike)
+    table = summary.table(unequal).set_index("on test")
+    assert list(table) == ["accuracy", "balanced accuracy", "macro-F1", "head MACs"]
+    assert table.loc["parent"].tolist() == ["90.00 %", "60.00 %", "55.00 %", ""]
+    assert table.loc["child given the true parent"].tolist() == ["85.00 %", "", "", ""]
+    assert set(table["macro-F1"][:3]) == {"20.00 %"}
+    assert summary.table(report(imbalance_ratio=1.2, **alike)).equals(summary.table(report()))
 
 
 def test_a_tree_of_one_parent_has_one_row():

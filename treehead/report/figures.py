@@ -29,6 +29,9 @@ plt.rcParams.update(
 # Colours that the colour-blind tell apart (Okabe and Ito, 2008), and grey.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a6a6a6"
 
+# Up to how many classes a confusion matrix names each, and inches between two lines of text.
+_NAMED, _LINE = 40, 0.13
+
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a PNG or an SVG, as the path ends; the same figure gives the same bytes."""
@@ -109,24 +112,31 @@ def confusion(predicted: np.ndarray, fine: np.ndarray, taxonomy: Taxonomy, title
 
     Args:
         predicted, fine: labels (n,).
-        taxonomy: the order; lines separate the parents.
+        taxonomy: the order; lines separate the parents. The axes name a few classes one by one, and
+            otherwise their parents.
         title: what the images are.
     """
     order = np.concatenate(taxonomy.classes)
     counts = metrics.confusion(predicted, fine, len(order))[np.ix_(order, order)]
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axis = plt.subplots(figsize=(8.5, 8), layout="compressed")
+    sizes = np.array([len(members) for members in taxonomy.classes])
+    edges = np.concatenate([[0], np.cumsum(sizes)]) - 0.5
+    if len(order) <= _NAMED:
+        names, places = [taxonomy.fine_names[fine] for fine in order], np.arange(len(order))
+    else:
+        names, places = taxonomy.parent_names, (edges[:-1] + edges[1:]) / 2
+    # Wide enough that the names of the nearest two neighbours do not overlap.
+    inches_a_class = _LINE / np.diff(places).min(initial=len(order))
+    size = float(np.clip(len(order) * inches_a_class, 6, 16))
+    fontsize = min(8, 8 * size / (len(order) * inches_a_class))
+    figure, axis = plt.subplots(figsize=(size + 2.5, size + 2), layout="compressed")
     image = axis.imshow(
         np.ma.masked_equal(shares, 0), cmap="viridis_r", norm=mpl.colors.LogNorm(0.5, 100)
     )
-    sizes = np.array([len(members) for members in taxonomy.classes])
-    edges = np.concatenate([[0], np.cumsum(sizes)]) - 0.5
     axis.vlines(edges, -0.5, len(order) - 0.5, color="grey", linewidth=0.3)
     axis.hlines(edges, -0.5, len(order) - 0.5, color="grey", linewidth=0.3)
-    names = list(map(name, taxonomy.parent_names))
-    middles = (edges[:-1] + edges[1:]) / 2
-    axis.set_xticks(middles, names, rotation=90)
-    axis.set_yticks(middles, names)
+    axis.set_xticks(places, list(map(name, names)), rotation=90, fontsize=fontsize)
+    axis.set_yticks(places, list(map(name, names)), fontsize=fontsize)
     axis.tick_params(length=0)
     axis.set(xlabel="predicted", ylabel="true", title=title)
     figure.colorbar(image, shrink=0.7, label="% of the true class's images", format="%g")
