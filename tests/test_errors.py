@@ -9,19 +9,15 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import METRICS, Project, png, write_cifar100
+from conftest import METRICS, Project
 from safetensors.numpy import load_file, save_file
 
 from treehead import console
-from treehead.artifacts import InputError
-from treehead.data import dataset
 
 TRAIN = "mine/train-00000-of-00001.parquet"
-FETCHED = "resources/datasets/mine/train.parquet"
 
 
 @pytest.fixture
@@ -48,7 +44,9 @@ def failed(project: Project, target: str) -> CompletedProcess[str]:
 def test_a_mistake_in_the_config_is_told_before_anything_runs(own_dataset: Project):
     """Which mistakes are found, test_settings, test_sweeps and test_taxonomy say."""
     project = own_dataset.having({"child.l3": 1})
-    sentence = r"Config: child\.l3 is not a key; did you mean l2\? Valid here: input, l2\."
+    sentence = (
+        r"Config: child\.l3 is not a key; did you mean l2\? Valid here: input, l2, class_weights\."
+    )
     refused(project, project.snakemake("--dry-run"), sentence, "results")
 
 
@@ -86,106 +84,52 @@ def test_memory_that_torch_does_not_get_is_told_in_a_sentence(tmp_path: Path):
     assert (tmp_path / "job.log").read_text().startswith("Error: memory ran out (")
 
 
-def without_a_column(table: pa.Table) -> pa.Table:
-    return table.drop_columns("fine_label")
-
-
-def with_an_undecodable_image(table: pa.Table) -> pa.Table:
-    return with_image(table, 3, b"no image")
-
-
-def with_a_smaller_image(table: pa.Table) -> pa.Table:
-    return with_image(table, 5, png((0, 0, 0), 16))
-
-
-def with_image(table: pa.Table, row: int, content: bytes) -> pa.Table:
+def test_broken_pictures_end_the_run_in_one_sentence_and_one_report(mine: Project):
+    """Which other faults of data are found, test_folder to test_reading say."""
+    table = pq.read_table(mine.folder / TRAIN)
     images = table["img"].to_pylist()
-    images[row] = {"bytes": content, "path": None}
-    return table.set_column(0, "img", pa.array(images, table.schema.field("img").type))
-
-
-def with_a_label_out_of_range(table: pa.Table) -> pa.Table:
-    return table.set_column(1, "fine_label", pa.array([*table["fine_label"].to_pylist()[:-1], 6]))
-
-
-def without_class_4(table: pa.Table) -> pa.Table:
-    return table.filter(pc.not_equal(table["fine_label"], 4))
+    for row in (3, 7):
+        images[row] = {"bytes": b"no image", "path": None}
+    column = pa.array(images, table.schema.field("img").type)
+    pq.write_table(table.set_column(0, "img", column), mine.folder / TRAIN)
+    folder = "resources/datasets/mine"
+    sentence = (
+        rf"2 of the pictures can't be decoded, such as {TRAIN}, row 3 \(.*\); {folder}/broken\.csv "
+        r"lists them\. Replace or remove them, or set dataset\.skip_broken: true to leave .*\."
+    )
+    done = failed(mine, f"{folder}/train.npy")
+    refused(mine, done, sentence, f"{folder}/*.npy", f"{folder}/*.parquet")
+    log = (mine.folder / folder / "fetch_dataset.log").read_text().splitlines()
+    assert re.fullmatch(f"Error: {sentence}", log[-1])
+    report = (mine.folder / folder / "broken.csv").read_text().splitlines()
+    assert [line.split(", row ")[-1].partition('"')[0] for line in report[1:]] == ["3", "7"]
 
 
 @pytest.mark.parametrize(
-    ("spoiled", "sentence"),
+    ("source", "sentence"),
     [
-        (without_a_column, rf"{TRAIN} has no column fine_label; it needs .*"),
         (
-            with_an_undecodable_image,
-            rf"{TRAIN}, row 3: the image can't be decoded .*; replace or remove that row\.",
+            "absent",
+            r"Config: dataset\.source is absent, which is neither a folder, .*; corr.* it\.",
         ),
-        (
-            with_a_smaller_image,
-            rf"{TRAIN}, row 5: the image is 16 x 16 pixels, not 32 x 32; set dataset.image_size.*",
-        ),
-        (
-            with_a_label_out_of_range,
-            rf"{TRAIN}, row 47: fine_label is 6, outside 0\.\.5; correct the row, or set .*",
-        ),
-        (
-            without_class_4,
-            rf"{TRAIN} has 0 images of class 4, and train needs two of each; add some, or .*",
-        ),
+        ("config", r"The folder config of dataset\.source holds no picture \(\d+ \.yaml, .*\); .*"),
     ],
-    ids=lambda value: value.__name__.replace("_", " ") if callable(value) else "",
 )
-def test_a_spoiled_dataset_is_named_by_file_and_row(
-    mine: Project,
-    monkeypatch: pytest.MonkeyPatch,
-    spoiled: Callable[[pa.Table], pa.Table],
-    sentence: str,
+def test_a_source_without_pictures_is_told_before_anything_runs(
+    own_dataset: Project, source: str, sentence: str
 ):
-    monkeypatch.chdir(mine.folder)
-    pq.write_table(spoiled(pq.read_table(TRAIN)), TRAIN)
-    settings = {"classes": 6, "image_size": 32, "train_per_class": None}
-    with pytest.raises(InputError) as error:
-        dataset.check(TRAIN, settings, "train")
-    assert re.fullmatch(sentence, str(error.value))
+    project = own_dataset.having({"dataset.source": source})
+    refused(project, project.snakemake("--dry-run"), sentence, "results", "resources/datasets")
 
 
-def test_a_spoiled_dataset_ends_the_run_with_that_sentence_alone(mine: Project):
-    table = with_an_undecodable_image(pq.read_table(mine.folder / TRAIN))
-    pq.write_table(table, mine.folder / TRAIN)
-    sentence = rf"{TRAIN}, row 3: the image can't be decoded .*; replace or remove that row\."
-    refused(mine, failed(mine, FETCHED), sentence, "resources/datasets/mine/*.parquet")
-    log = mine.folder / "resources/datasets/mine/fetch_dataset.log"
-    assert re.fullmatch(f"Error: {sentence}", log.read_text().strip())
-
-
-def test_a_truncated_parquet_file_is_named(mine: Project, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(mine.folder)
-    Path(TRAIN).write_bytes(Path(TRAIN).read_bytes()[:-1000])
-    with pytest.raises(InputError) as error:
-        dataset.labels(TRAIN)
-    sentence = rf"{TRAIN} is not a complete parquet file \(.*\); download it again\."
-    assert re.fullmatch(sentence, str(error.value))
-
-
-def test_labels_that_contradict_the_taxonomy_are_named_by_row(mine: Project):
-    """Image 7 of a CIFAR-100 in little is given the superclass of its neighbour."""
-    for split in ("train", "test"):
-        write_cifar100(mine.folder / f"mine/{split}-00000-of-00001.parquet")
+def test_a_class_with_two_parents_is_told_before_anything_runs(mine: Project):
+    """Image 7 is given the superclass 1 in place of 0."""
     table = pq.read_table(mine.folder / TRAIN)
     coarse = table["coarse_label"].to_pylist()
-    right, coarse[7] = coarse[7], coarse[8]
-    assert right != coarse[7]
-    table = table.set_column(2, "coarse_label", pa.array(coarse))
-    pq.write_table(table, mine.folder / TRAIN)
-    project = mine.having(
-        {"dataset.name": "cifar100", "dataset.classes": 100, "taxonomy": "superclass"}
-    )
-    sentence = (
-        rf"resources/datasets/cifar100/train\.parquet, row 7: fine label 7 has coarse label "
-        rf"{coarse[7]}, but the taxonomy puts it under {right}; correct the row, or set .*"
-    )
-    done = failed(project, "results/taxonomy.json")
-    refused(project, done, sentence, "results/taxonomy.json")
+    coarse[7] = 1
+    pq.write_table(table.set_column(2, "coarse_label", pa.array(coarse)), mine.folder / TRAIN)
+    sentence = rf"{TRAIN}, row 7: the class 1 has the parent 1, and 0 before; a class has one .*"
+    refused(mine, mine.snakemake("--dry-run"), sentence, "results", "resources/datasets/mine")
 
 
 def test_weights_of_another_shape_are_told_with_the_tensor_and_both_shapes(

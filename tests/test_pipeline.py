@@ -1,5 +1,6 @@
 """What a run leaves behind: tensors, metrics that agree with them, and the same bytes each time."""
 
+import io
 import json
 import re
 import shutil
@@ -302,45 +303,79 @@ def test_parents_of_one_two_and_three_children_run_through(own_run: Project):
     assert found["parameters"] == (dim + 1) * (3 + 1 + 2 + 3)
 
 
-def test_a_folder_is_taken_over_unchanged_and_its_hashes_are_kept(own_run: Project):
+def test_a_folder_is_read_as_it_is_and_its_hashes_are_kept(own_run: Project):
+    """Also where the number of classes, the mean and the standard deviation come from."""
     made = own_run.folder / "resources/datasets/mine"
     origin = json.loads((made / "provenance.json").read_text())
+    given = {split: f"mine/{split}-00000-of-00001.parquet" for split in ("train", "test")}
     assert origin["source"] == "mine"
-    for split in ("train", "test"):
-        given = (own_run.folder / f"mine/{split}-00000-of-00001.parquet").read_bytes()
-        assert (made / f"{split}.parquet").read_bytes() == given
-        assert origin[split] == sha256(given).hexdigest()
+    assert origin["sha256"] == {
+        path: sha256((own_run.folder / path).read_bytes()).hexdigest() for path in given.values()
+    }
+    assert origin["images"] == {"train": 48, "val": 0, "test": 12}
+    for split, path in given.items():
+        pngs = [row["bytes"] for row in pandas.read_parquet(own_run.folder / path)["img"]]
+        shown = np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in pngs])
+        np.testing.assert_array_equal(np.load(made / f"{split}.npy"), shown.transpose(0, 3, 1, 2))
+    backbone = json.loads((own_run.folder / METRICS).read_text())["backbone"]
+    pixels = np.load(made / "train.npy") / 255
+    for key, expected in (("mean", pixels.mean((0, 2, 3))), ("std", pixels.std((0, 2, 3)))):
+        np.testing.assert_allclose(backbone["normalization"][key], expected, atol=6e-6)
+
+
+def test_the_metrics_tell_what_was_read(own_run: Project):
+    told = json.loads((own_run.folder / METRICS).read_text())["dataset"]
+    assert told["images"] == {"train": 48, "val": 0, "test": 12}
+    assert told["broken"] == 0
+    assert told["leaks"].keys() == {"identical", "near", "dropped"}
+
+
+CARD = """\
+---
+configs:
+- config_name: cifar100
+  data_files:
+  - {split: train, path: cifar100/train-*}
+  - {split: test, path: cifar100/test-*}
+  default: true
+---
+"""
 
 
 def test_cifar100_comes_from_the_hub_at_the_pinned_commit(fresh: Project, tmp_path: Path):
-    """A small hub serves files of its layout, and their labels agree with the built-in taxonomy."""
+    """A small hub serves files of its layout, whose superclasses are those of the built-in ones."""
     project = fresh.copy(tmp_path / "project")
-    files = {}
+    repo = "datasets/uoft-cs/cifar100"
+    files = {f"{repo}/README.md": CARD.encode()}
+    digests = {}
     for split in ("train", "test"):
         write_cifar100(tmp_path / split)
-        name = f"cifar100/{split}-00000-of-00001.parquet"
-        files[f"datasets/uoft-cs/cifar100/{name}"] = (tmp_path / split).read_bytes()
-    digests = [sha256(content).hexdigest() for content in files.values()]
+        content = (tmp_path / split).read_bytes()
+        files[f"{repo}/cifar100/{split}-00000-of-00001.parquet"] = content
+        digests[split] = sha256(content).hexdigest()
     settings = {
         "dataset.name": "cifar100",
         "dataset.source": "hub",
         "dataset.revision": COMMIT,
-        "dataset.sha256.train": digests[0],
-        "dataset.sha256.test": digests[1],
+        "dataset.sha256": digests,
+        "dataset.classes": 100,
         "dataset.train_per_class": 2,
         "dataset.test_per_class": 2,
     }
+    made = "resources/datasets/cifar100"
     with serving(Hub(files)) as hub:
         environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hub")}
-        project.having(settings).run("results/taxonomy.json", **environment)
+        project.having(settings).run(f"{made}/train.npy", **environment)
         assert hub.asked("GET")
-    made = project.folder / "resources/datasets/cifar100"
-    assert [
-        sha256((made / f"{split}.parquet").read_bytes()).hexdigest() for split in ("train", "test")
-    ] == digests
+    made = project.folder / made
     origin = json.loads((made / "provenance.json").read_text())
-    assert origin["commit"] == COMMIT
-    assert (project.folder / "results/taxonomy.json").is_file()
+    assert origin["source"] == "uoft-cs/cifar100"
+    assert origin["revision"] == COMMIT
+    for split in ("train", "test"):
+        table = pandas.read_parquet(made / f"{split}.parquet")
+        assert table["label"].tolist() == [*range(100), *range(100)]
+        pixels = np.load(made / f"{split}.npy")
+        np.testing.assert_array_equal(pixels[:, 0, 0, 0], table["label"])
 
 
 def parents(project: Project) -> dict[int, int]:
