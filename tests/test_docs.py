@@ -37,10 +37,10 @@ def stated(name: str, column: int = 1) -> dict[str, str]:
 
 
 def leaves(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; the heads are one key."""
+    """Nested mappings as dotted keys; the heads and an empty mapping are one key."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, dict) and key != "heads":
+        if isinstance(value, dict) and value and key != "heads":
             flat |= leaves(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
