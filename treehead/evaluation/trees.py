@@ -86,12 +86,14 @@ def _measure(
     routes = routing(tree, features, fine, top_k=top_k)
     for k, row in routes["top_k"].items():
         row.update(_macs(tree.cost(tree.route(features, int(k)))))
+    full = flat.logits(features).argmax(1)
     report = {
         **metrics.shares(predicted, fine),
         "accuracy_ci95": metrics.wilson_interval(int((predicted == fine).sum()), len(fine)),
         **routes,
         "flat": {
-            **metrics.shares(flat.logits(features).argmax(1), fine),
+            **metrics.shares(full, fine),
+            "parent_accuracy": metrics.accuracy(tree.parent_of[full], tree.parent_of[fine]),
             "macs": flat.macs(),
         },
         **_macs(tree.cost(routed)),
