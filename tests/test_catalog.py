@@ -113,13 +113,14 @@ def test_without_a_test_a_stratified_part_of_train_is_set_aside(fraction: float)
     told = [(label,) for label, count in counts.items() for _ in range(count)]
     listing, found = listed(entries(*told), test_fraction=fraction)
     for label, count in counts.items():
-        aside = sum(
+        of_test = sum(
             part == "test" and entry.label == label
             for entry, part in zip(listing.entries, listing.parts, strict=True)
         )
-        assert aside == min(max(1, round(fraction * count)), count - 1)
+        assert of_test == min(max(1, round(fraction * count)), count - 1)
     assert found.counts["val"] == 0
-    assert f"{found.counts['test']} pictures of train are set aside as test" in found.remarks
+    aside = f"{found.counts['test']} of 126 pictures of train are set aside as test"
+    assert aside in found.remarks
 
 
 def test_what_is_set_aside_is_decided_by_the_seed_of_the_test():

@@ -182,8 +182,7 @@ def listed(source: Source, settings: dict[str, Any]) -> tuple[Listing, Catalog]:
     if skipped := ", ".join(f"{count} {what}" for what, count in sorted(source.skipped.items())):
         remarks.append(f"left out: {skipped}")
     if "test" not in parts:
-        _set_aside(place, parts, labels, entries, settings)
-        remarks.append(f"{parts.count('test'):,} pictures of train are set aside as test")
+        remarks.append(_set_aside(place, parts, labels, entries, settings))
     remarks += _on_both_sides(entries, parts)
     above = _above(place, entries, labels, source.parent_names, len(names))
     counts = Counter(parts)
@@ -281,7 +280,7 @@ def _set_aside(
     labels: list[int],
     entries: list[Entry],
     settings: dict[str, Any],
-) -> None:
+) -> str:
     """Turn a part of train into test, in place: stratified, seeded, and by whole groups."""
     rows = np.flatnonzero(np.equal(parts, "train"))
     groups = [entries[row].group for row in rows]
@@ -294,6 +293,7 @@ def _set_aside(
         )
     for row in held.tolist():
         parts[row] = "test"
+    return f"{len(held):,} of {len(rows):,} pictures of train are set aside as test"
 
 
 def _alike(names: tuple[str, ...]) -> Iterator[str]:
