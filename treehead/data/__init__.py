@@ -1,1 +1,1 @@
-"""Images and labels from a folder, the hub or drawn; taxonomies of classes; embeddings on disk."""
+"""Pictures from folders, lists, tables, the hub or drawn; trees of classes; embeddings on disk."""
