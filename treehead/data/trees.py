@@ -88,7 +88,7 @@ def from_ancestors(
     level: int | None = None,
     source: str | Path = "The data's own tree",
 ) -> Taxonomy:
-    """Cut a tree at a level: the groups there are the parents, in the order of their paths.
+    """Cut a tree at a level: the groups there are the parents, in the order of their names.
 
     A class above the level is a parent of its own. Parents of the same name are called by their
     paths.
@@ -105,17 +105,18 @@ def from_ancestors(
 
     depth = max(map(len, ancestors))
     level = level or depth
-    number = {path: parent for parent, path in enumerate(sorted(set(cut(level))))}
-    if level > depth or len(number) == 1:
+    paths = set(cut(level))
+    if level > depth or len(paths) == 1:
         found = (f"{len(set(cut(each)))} at level {each}" for each in range(1, depth + 1))
         raise InputError(
             f"{source} can't be cut at level {level}; its parents are "
             f"{', '.join(found) or 'none'}; set taxonomy_level to one with several, or taxonomy to "
             f"{_remedy(classes)}."
         )
-    alike = Counter(path[-1] for path in number)
-    titles = ["/".join(path) if alike[path[-1]] > 1 else path[-1] for path in number]
-    return taxonomy.from_parents([number[path] for path in cut(level)], titles, classes)
+    alike = Counter(path[-1] for path in paths)
+    title = {path: "/".join(path) if alike[path[-1]] > 1 else path[-1] for path in paths}
+    number = {name: parent for parent, name in enumerate(sorted(title.values()))}
+    return taxonomy.from_parents([number[title[path]] for path in cut(level)], [*number], classes)
 
 
 def read(path: str | Path, names: tuple[str, ...], level: int | None = None) -> Taxonomy:
