@@ -13,7 +13,7 @@ import pytest
 from own import SET, SIZE, Made, made, settings
 
 from treehead.artifacts import InputError
-from treehead.data import dataset, pictures, reading
+from treehead.data import dataset, decoding, pictures, reading
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_many_pictures_are_decoded_in_two_processes_to_the_same_bytes(tmp_path: 
         path = tmp_path / f"{processes}.npy"
         path.touch()
         how = chosen | {"processes": processes}
-        told.append(reading.decoded(path, iter(contents), 650, how, "reading"))
+        told.append(decoding.decoded(path, iter(contents), 650, how, "reading"))
         files.append(path.read_bytes())
     assert files[0] == files[1]
     assert told[0] == told[1]
