@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import hypothesis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -36,6 +37,10 @@ METRICS = "results/hierarchy100/metrics.json"
 # Python imports tests/recorder/sitecustomize.py first in each job; it writes to this folder.
 RECORDER = ROOT / "tests/recorder"
 IMPORTS = ".snakemake/imports"
+
+# A loaded machine is slow, not wrong.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # The modules that run the graph begin first, the longest before the others, so that two workers
 # end at about the same time.

@@ -29,7 +29,7 @@ _EVEN = 1.5
 # How long training may take, and how many images two cores train in a second, each at a side in
 # pixels (`make bench`). Work grows with the area.
 _SECONDS = 600
-_SPEED = {"resnet9": (1000, 32), "phinet": (80, 160)}
+_SPEED = {"resnet9": (1000, 32), "phinet": (60, 160)}
 
 _LAYER = """\
 {about}
