@@ -16,8 +16,8 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import hypothesis
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
