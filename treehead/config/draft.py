@@ -158,8 +158,11 @@ def _layer(
     seen: Seen,
 ) -> str:
     n = found.counts["train"]
+    scratch = weights == "scratch"
     side = max((each for each in _SIDES if each <= seen.side), default=_SIDES[0])
-    architecture, size = ("resnet9", side) if weights == "scratch" else ("phinet", 160)
+    # More epochs at 64 pixels teach a new network more than fewer at a larger size.
+    side = min(side, 64) if scratch else side
+    architecture, size = ("resnet9", side) if scratch else ("phinet", 160)
     speed, at = _SPEED[architecture]
     small = n < _SMALL
     epochs = round(_SECONDS * speed * (at / size) ** 2 / n)
@@ -176,7 +179,7 @@ def _layer(
         size=size,
         epochs=min(max(epochs, 1), 60),
         batch=_power(n / 40, 16, 128),
-        rate=0.004 if weights == "scratch" else 0.001,
+        rate=0.004 if scratch else 0.001,
         head_batch=_power(2 * n / 88, 64, 1024),
         more=", and have more decay, since train is small" if small else "",
         decay="\n  epochs: 16\n  weight_decay: 2" if small else "",
