@@ -325,3 +325,13 @@ def test_names_of_heads_are_drawn_as_they_are_written(figure: Figure, tmp_path: 
     assert f"40 heads on the same features ({TITLE})" in texts
     names = set(heads()["head"])
     assert len(names & set(texts)) > 10
+
+
+def test_leaks_and_broken_pictures_are_told_beside_the_number_of_images():
+    of_data = {"broken": 3, "leaks": {"identical": 2, "near": 0, "dropped": 2}}
+    told = summary.images({"n_test": 2000, "dataset": of_data})
+    assert told == (
+        "2,000 test images; broken pictures left out: 3; pairs of a test image and the same one in "
+        "train: 2; left out of train for that: 2"
+    )
+    assert summary.images({"n_test": 5}) == "5 test images"

@@ -52,10 +52,18 @@ def unbalanced(measured: dict[str, Any] | pd.DataFrame) -> bool:
 
 
 def images(report: dict[str, Any]) -> str:
-    """How many test images there are, and how many classes have none."""
-    absent = report.get("classes_without_images", 0)
-    without = f"; classes without one: {absent}" if absent else ""
-    return f"{report['n_test']:,} test images{without}"
+    """How many test images there are, and what is wrong with the images."""
+    dataset = report.get("dataset", {})
+    leaks = dataset.get("leaks", {})
+    faults = {
+        "classes without one": report.get("classes_without_images"),
+        "broken pictures left out": dataset.get("broken"),
+        "pairs of a test image and the same one in train": leaks.get("identical"),
+        "nearly the same": leaks.get("near"),
+        "left out of train for that": leaks.get("dropped"),
+    }
+    told = [f"; {what}: {count:,}" for what, count in faults.items() if count]
+    return f"{report['n_test']:,} test images{''.join(told)}"
 
 
 def worst(report: dict[str, Any]) -> pd.DataFrame:
