@@ -31,7 +31,7 @@ _EVEN = 1.5
 # How long training may take, and how many images two cores train in a second, each at a side in
 # pixels (`make bench`). Work grows with the area.
 _SECONDS = 600
-_SPEED = {"resnet9": (1000, 32), "phinet": (60, 160)}
+_SPEED = {"resnet9": (480, 64), "phinet": (60, 160)}
 
 _LAYER = """\
 {about}
@@ -54,7 +54,7 @@ backbone:
   image_size: {size}
 
 finetune:
-  epochs: {epochs}  # about ten minutes on two cores
+  epochs: {epochs}  # at most ten minutes on two cores
   objective: flat
   batch_size: {batch}
   learning_rate: {rate}
