@@ -87,6 +87,8 @@ def _decode_chunk(
     """Decode some pictures and write each to its place in the file."""
     first, contents = chunk
     done = []
+    # 256 * 256 squares of a byte fit in 32 bits, which is faster.
+    wide = np.uint32 if size <= 256 else np.uint64
     file = os.open(path, os.O_WRONLY)
     try:
         for place, content in enumerate(contents, first):
@@ -97,8 +99,9 @@ def _decode_chunk(
                 done.append(Decoded("", [], str(error)))
                 continue
             os.pwrite(file, image, begin + place * image.nbytes)
-            channels = image.reshape(3, -1).astype(np.uint16)
-            sums = [(power).sum(1, dtype=np.int64).tolist() for power in (channels, channels**2)]
+            channels = image.reshape(3, -1)
+            squares = np.square(channels, dtype=np.uint16)
+            sums = [each.sum(1, dtype=wide).tolist() for each in (channels, squares)]
             done.append(Decoded(dataset.digest(image), sums, ""))
     finally:
         os.close(file)
