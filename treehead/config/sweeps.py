@@ -81,7 +81,8 @@ def expand(entries: dict[str, dict[str, Any] | None]) -> dict[str, Head]:
         where, module = f"heads.{entry}", given.get("head", entry)
         taken = _settings(where, module)
         own = {key: given[key] for key in given if key != "head"}
-        swept = [key for key, value in own.items() if isinstance(value, list)]
+        # In the order of the signature: names must not depend on the order in a configuration.
+        swept = [key for key in taken if isinstance(own.get(key), list)]
         if empty := [key for key in swept if not own[key]]:
             raise InputError(f"Config: {where}.{empty[0]} is an empty list; give it a value.")
         for values in itertools.product(*(own[key] for key in swept)):
