@@ -198,11 +198,14 @@ def test_a_class_whose_pictures_are_all_broken_is_named(tmp_path: Path):
     assert not (tmp_path / "made/train.npy").exists()
 
 
-def test_a_test_whose_pictures_are_all_broken_is_told(tmp_path: Path):
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_part_whose_pictures_are_all_broken_is_not_replaced_in_silence(tmp_path: Path, part: str):
     folder = own.folders(tmp_path / "given")
-    for path in folder.glob("test/**/*.png"):
+    broken = list(folder.glob(f"{part}*/**/*.png"))
+    assert broken
+    for path in broken:
         path.write_bytes(b"")
-    with pytest.raises(InputError, match="all pictures of test are broken; replace them"):
+    with pytest.raises(InputError, match=f"all pictures of {part} are broken or left out"):
         made(tmp_path / "made", settings(folder, skip_broken=True))
 
 

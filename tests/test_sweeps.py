@@ -329,5 +329,5 @@ def test_a_head_to_compare_with_is_there():
 def test_names_do_not_depend_on_the_order_of_the_settings():
     """As in `<results>/config.yaml`, in which keys are sorted."""
     given = {"screens": ["4-8"], "margins": ["3-2"], "decision": 16}
-    for settings in (given, dict(sorted(given.items()))):
-        assert list(sweeps.expand({"nested": settings})) == ["nested-4-8-3-2"]
+    for nested in (given, dict(sorted(given.items()))):
+        assert list(sweeps.expand({"nested": nested})) == ["nested-4-8-3-2"]

@@ -13,7 +13,7 @@ from treehead import artifacts
 from treehead.artifacts import InputError, replacing
 from treehead.console import say
 from treehead.data import catalog, dataset, leaks
-from treehead.data.catalog import Listing
+from treehead.data.catalog import Catalog, Listing
 from treehead.data.dataset import Pixels, Row
 from treehead.data.decoding import Decoded, decoded
 
@@ -64,7 +64,7 @@ def read(settings: dict[str, Any], known: dict[str, Any], outputs: dict[str, str
             for at, row in enumerate(rows["train"])
         ]
         counts = _counts(rows, len(found.names))
-        _check_counts(settings, found.names, counts)
+        _check_counts(settings, found, counts)
     for split, table in rows.items():
         dataset.write_table(outputs[f"{split}_table"], table)
     _write_leaks(outputs["leaks"], rows, pairs)
@@ -151,22 +151,24 @@ def _counts(rows: dict[str, list[Row]], classes: int) -> dict[str, list[int]]:
     }
 
 
-def _check_counts(
-    settings: dict[str, Any], names: tuple[str, ...], counts: dict[str, list[int]]
-) -> None:
+def _check_counts(settings: dict[str, Any], found: Catalog, counts: dict[str, list[int]]) -> None:
     """Check that train has each class, and that there are as many images as the settings say."""
-    for name, count in zip(names, counts["train"], strict=True):
+    for name, count in zip(found.names, counts["train"], strict=True):
         if count == 0:
             raise InputError(
                 f"{settings['source']}: all pictures of the class {name!r} in train are broken or "
                 "also in test; add some, or remove the class."
             )
-    if not any(counts["test"]):
-        raise InputError(f"{settings['source']}: all pictures of test are broken; replace them.")
+    for part in ("val", "test"):
+        if found.counts[part] and not any(counts[part]):
+            raise InputError(
+                f"{settings['source']}: all pictures of {part} are broken or left out as leaks; "
+                f"replace them, or remove {part}."
+            )
     given = {"train": np.add(counts["train"], counts["val"]), "test": counts["test"]}
-    for split, found in given.items():
+    for split, own in given.items():
         wanted = settings[f"{split}_per_class"]
-        for name, count in zip(names, found, strict=True):
+        for name, count in zip(found.names, own, strict=True):
             if wanted is not None and count != wanted:
                 raise InputError(
                     f"{settings['source']} has {count} images of the class {name!r} in {split}, "
