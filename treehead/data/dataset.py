@@ -54,10 +54,8 @@ class Pixels:
         self._path, self._first = path, mapped.offset
         self._rows = np.arange(len(mapped)) if rows is None else rows
         self.shape = (len(self._rows), *mapped.shape[1:])
-        self._file = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        os.close(self._file)
+        # Kept open, so that a file that replaces it is not read in the middle of a training.
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Pixels, (self._path, self._rows)
@@ -70,7 +68,7 @@ class Pixels:
         images = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
         size = int(np.prod(self.shape[1:]))
         for image, row in zip(images, rows.tolist(), strict=True):
-            if os.preadv(self._file, [image], self._first + row * size) < size:
+            if os.preadv(self._file.fileno(), [image], self._first + row * size) < size:
                 raise InputError(f"{self._path} ends before image {row}; delete it and run again.")
         return images
 
