@@ -81,7 +81,7 @@ def _init(options: argparse.Namespace) -> None:
     from treehead import console
     from treehead.config import draft
 
-    with console.on_terminal():
+    with console.shown():
         print(draft.write(options.out, options.source, options.weights, draft.defaults()), end="")
 
 

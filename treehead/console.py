@@ -56,18 +56,6 @@ def job(log: str | Path) -> Iterator[None]:
         sys.exit(1)
 
 
-@contextmanager
-def on_terminal() -> Iterator[None]:
-    """Run the body with its lines on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    _logger.addHandler(handler)
-    _logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        _logger.removeHandler(handler)
-
-
 def _lacks_memory(error: Exception) -> bool:
     """Whether numpy, or torch with a RuntimeError, ran out of memory."""
     words = ("can't allocate memory", "not enough memory", "out of memory")

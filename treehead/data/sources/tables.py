@@ -8,6 +8,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,53 +90,46 @@ def look(files: dict[str, str | None], settings: dict[str, Any]) -> Source:
     )
 
 
-def batches(path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a parquet file, or of an arrow file in either of its forms."""
-    try:
-        if path.endswith(".parquet"):
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(_BATCH, columns=columns)
-            return
-        with pa.memory_map(path) as memory:
-            for batch in _arrow(memory):
-                yield batch.select(columns)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        kind = os.path.splitext(path)[1][1:]
-        raise InputError(
-            f"{path} is not a complete {kind} file ({reason}); download or write it again."
-        ) from error
-
-
-def _arrow(memory: pa.NativeFile) -> Iterator[pa.RecordBatch]:
-    try:
-        file = pa.ipc.open_file(memory)
-    except pa.ArrowInvalid:
-        memory.seek(0)
-        yield from pa.ipc.open_stream(memory)
-        return
-    for number in range(file.num_record_batches):
-        yield file.get_batch(number)
-
-
-def _schema(path: str) -> pa.Schema:
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[pa.Schema, Callable[[list[str]], Iterator]]]:
+    """The schema of a parquet file, or of an arrow file in either of its forms, and its rows."""
     if not Path(path).is_file():
         raise InputError(f"The file {path} does not exist; check dataset.source.")
     try:
         if path.endswith(".parquet"):
-            return pq.read_schema(path)
-        with pa.memory_map(path) as memory:
-            try:
-                return pa.ipc.open_file(memory).schema
-            except pa.ArrowInvalid:
-                memory.seek(0)
-                return pa.ipc.open_stream(memory).schema
+            with pq.ParquetFile(path) as file:
+                yield file.schema_arrow, partial(file.iter_batches, _BATCH, None)
+        else:
+            with pa.memory_map(path) as memory:
+                schema, rows = _arrow(memory)
+                yield schema, lambda columns: (batch.select(columns) for batch in rows)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         kind = os.path.splitext(path)[1][1:]
         raise InputError(
             f"{path} is not a complete {kind} file ({reason}); download or write it again."
         ) from error
+
+
+def _arrow(memory: pa.NativeFile) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+    try:
+        file = pa.ipc.open_file(memory)
+    except pa.ArrowInvalid:
+        memory.seek(0)
+        stream = pa.ipc.open_stream(memory)
+        return stream.schema, stream
+    return file.schema, map(file.get_batch, range(file.num_record_batches))
+
+
+def _schema(path: str) -> pa.Schema:
+    with _opened(path) as (schema, _):
+        return schema
+
+
+def batches(path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a table."""
+    with _opened(path) as (_, rows):
+        yield from rows(columns)
 
 
 def _columns(schemas: dict[str, pa.Schema], settings: dict[str, Any]) -> dict[str, str | None]:
