@@ -312,3 +312,12 @@ def test_reading_again_gives_the_same_bytes(plain: Made, tmp_path: Path):
     again = made(tmp_path / "made", settings(source))
     for name in own.OUTPUTS.values():
         assert hashed(again.folder / name) == hashed(plain.folder / name), name
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path):
+    folder = own.folders(tmp_path / "given")
+    half = tmp_path / "made/.train.npy.killed.part"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    made(tmp_path / "made", settings(folder))
+    assert not half.exists()

@@ -39,6 +39,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_halves(path: str | Path) -> None:
+    """Remove what `replacing` left beside `path` when its process was killed."""
+    path = Path(path)
+    for half in path.parent.glob(f".{path.name}.*.part"):
+        half.unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -40,6 +40,8 @@ def read(settings: dict[str, Any], known: dict[str, Any], outputs: dict[str, str
             f"{settings['source']} has changed since the graph was built; run the command again."
         )
     folder = Path(outputs["provenance"]).parent
+    for split in ("train", "test"):  # of a killed run, as large as the data
+        artifacts.remove_halves(outputs[split])
     _check_room(len(listing.parts), settings["image_size"], folder)
     images, rows, sums, broken = {}, {}, {}, []
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from treehead.artifacts import replacing
+from treehead.artifacts import remove_halves, replacing
 from treehead.console import say
 
 State = dict[str, Any]
@@ -53,8 +53,7 @@ class Checkpoint:
 
     def load(self) -> State | None:
         """The saved state, or None if there is none; a damaged file is reported and ignored."""
-        for half in self.path.parent.glob(f".{self.path.name}.*.part"):
-            half.unlink(missing_ok=True)
+        remove_halves(self.path)
         if not self.path.is_file():
             return None
         data = self.path.read_bytes()
