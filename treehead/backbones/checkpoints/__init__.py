@@ -1,0 +1,1 @@
+"""Weights files as people have them: opened without running anything in them."""
