@@ -312,31 +312,11 @@ def test_the_folder_of_results_is_written_as_snakemake_writes_its_targets(config
         ("a\nb", "results is .*; a path must not hold"),
         ("s3://bucket", "results is 's3://bucket'; a path must not hold '://'"),
         ("~nobody-of-that-name/out", "results is .*; a path must not hold '~'"),
-        (".", r"results is \., which holds the project"),
-        ("..", r"results is \.\., which holds the project"),
-        ("/", "results is /, which holds the project"),
-        ("workflow", "results is workflow, in the project's workflow"),
-        ("./config/out", "results is config/out, in the project's config"),
-        (str(ROOT / "treehead"), "results is .*, in the project's treehead"),
-        ("a/../resources", "results is resources, in the project's resources"),
-        (".snakemake/out", r"results is .*, in the project's \.snakemake"),
-        ("README.md", r"results is README\.md, which is a file"),
     ],
 )
-def test_results_are_not_written_over_what_is_there(config: dict, results: str, sentence: str):
+def test_results_are_a_path_that_snakemake_takes_as_it_is(config: dict, results: str, sentence):
     with pytest.raises(InputError, match=f"Config: {sentence}"):
         settings.check(changed(config, "results", results), SCHEMA)
-
-
-def test_a_link_to_another_disk_holds_results(config: dict, tmp_path: Path, monkeypatch):
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project/out").symlink_to(tmp_path)
-    (tmp_path / "project/run").symlink_to(tmp_path / "disk")
-    monkeypatch.chdir(tmp_path / "project")
-    settings.check(changed(config, "results", "run"), SCHEMA)
-    assert config["results"] == "run"
-    with pytest.raises(InputError, match="results is out, which holds the project"):
-        settings.check(changed(config, "results", "out"), SCHEMA)
 
 
 OWN = {"dataset.name": "mine", "dataset.train_per_class": None}
@@ -389,29 +369,6 @@ def test_a_path_holds_nothing_that_snakemake_gives_a_meaning(config: dict, key: 
         settings.check(changed(config, key, "a{b}"), SCHEMA)
 
 
-@pytest.mark.parametrize(
-    ("key", "file"),
-    [
-        ("taxonomy", "taxonomy.json"),
-        ("taxonomy", "hierarchy10/taxonomy.json"),
-        ("backbone.weights", "backbone/weights.safetensors"),
-        ("backbone.weights", "networks/flat/backbone/weights.safetensors"),
-    ],
-)
-def test_a_run_does_not_read_what_it_writes(config: dict, tmp_path: Path, key: str, file: str):
-    changed(config, "results", str(tmp_path))
-    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / file).touch()
-    with pytest.raises(InputError, match=rf"Config: {key} is .*, which is a result of this run"):
-        settings.check(changed(config, key, str(tmp_path / file)), SCHEMA)
-
-
-def test_own_files_may_stand_beside_the_results(config: dict, tmp_path: Path):
-    changed(config, "results", str(tmp_path))
-    (tmp_path / "w.pt").touch()
-    settings.check(changed(config, "backbone.weights", str(tmp_path / "w.pt")), SCHEMA)
-
-
 BASE = "config/config.yaml"
 
 
@@ -459,13 +416,6 @@ def test_a_misspelt_key_is_not_taken_for_a_target(config: dict, layer: dict, sen
 
 def test_an_empty_layer_changes_nothing(config: dict):
     settings.check(config, SCHEMA, {"a.yaml": [], BASE: list(config)})
-
-
-def test_a_layer_is_not_written_over_by_the_configuration_of_its_run(config: dict, tmp_path: Path):
-    """The user's config.yaml stands where the run records its own."""
-    changed(config, "results", str(tmp_path))
-    with pytest.raises(InputError, match=r"config\.yaml would be overwritten"):
-        settings.check(config, SCHEMA, {f"{tmp_path}/config.yaml": ["results"]})
 
 
 @pytest.mark.parametrize(

@@ -30,19 +30,6 @@ _DEMO100 = {
     "mean": [0.5, 0.5, 0.5],
     "std": [0.25, 0.25, 0.25],
 }
-# Folders of the project; results are not written there.
-_PROJECT = (
-    "benchmarks",
-    "config",
-    "docs",
-    "profiles",
-    "resources",
-    "tests",
-    "treehead",
-    "workflow",
-)
-# Results that a user could give as inputs.
-_WRITTEN = ("taxonomy.json", "hierarchy10", "backbone", "networks")
 
 
 # A number is finite, and 3.0 is not an integer.
@@ -92,7 +79,7 @@ def check(
     dataset = config["dataset"]
     if dataset["source"] == "generated":
         dataset |= {key: own for key, own in _DEMO100.items() if dataset[key] is None}
-    for mistake in (*_overwritten(config, layers or {}), *_contradictions(config)):
+    for mistake in _contradictions(config):
         raise InputError(f"Config: {mistake}.")
 
 
@@ -159,6 +146,22 @@ def _normalise(config: dict[str, Any], key: str) -> None:
     # "./hub" is a folder of that name, and "hub" is not.
     reserved = plain in _RESERVED or groups(plain)
     config[last] = given if reserved and key != "results" else plain
+
+
+def paths(config: dict[str, Any]) -> dict[str, str]:
+    """The settings of a checked configuration that are paths of what a run reads."""
+    backbone = config["backbone"]
+    given = {
+        "taxonomy": config["taxonomy"],
+        "dataset.source": config["dataset"]["source"],
+        "backbone.weights": backbone["weights"],
+        "backbone.architecture": backbone["architecture"].rpartition(":")[0],
+    }
+    return {
+        key: path
+        for key, path in given.items()
+        if path and path not in _RESERVED and not groups(path)
+    }
 
 
 def _set(config: Any, path: list[str | int], value: Any) -> None:
@@ -288,26 +291,6 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
             "hub, torchvision or a file (.safetensors, .pt, .ckpt, .pth.tar)"
         )
-
-
-def _overwritten(config: dict[str, Any], layers: dict[str, list[str]]) -> Iterator[str]:
-    """What the run would overwrite: the project's folders, and files that it reads."""
-    root, folder = Path.cwd().resolve(), Path(config["results"]).resolve()
-    own = folder.is_relative_to(root) and folder != root and folder.relative_to(root).parts[0]
-    if root.is_relative_to(folder):
-        yield f"results is {config['results']}, which holds the project; give a folder of its own"
-    elif own and (own in _PROJECT or own.startswith(".")):
-        yield f"results is {config['results']}, in the project's {own}; give a folder of its own"
-    elif folder.exists() and not folder.is_dir():
-        yield f"results is {config['results']}, which is a file; give a folder"
-    inputs = {"taxonomy": config["taxonomy"], "backbone.weights": config["backbone"]["weights"]}
-    for key, path in inputs.items():
-        file = Path(path).resolve()
-        if folder in file.parents and file.relative_to(folder).parts[0] in _WRITTEN:
-            yield f"{key} is {path}, which is a result of this run; give a copy, or set results"
-    for path, layer in layers.items():
-        if Path(path).resolve() == folder / "config.yaml" and set(layer) != set(config):
-            yield f"{path} would be overwritten with the whole configuration; give a copy of it"
 
 
 def has_parents(variant: str) -> bool:

@@ -10,22 +10,21 @@ sys.path.insert(0, workflow.basedir)
 PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
-from treehead.config import architectures, provenance, settings, stages, sweeps
+from treehead.config import architectures, outputs, provenance, settings, stages, sweeps
 from treehead.data import catalog, taxonomy, trees
 from treehead.artifacts import InputError
 
 # Each job reads the configuration again; its files are checked once.
 FILES = workflow.configfiles if workflow.is_main_process else []
-DATASET = f"resources/datasets/{config['dataset']['name']}"
 try:
-    settings.check(
-        config,
-        workflow.source_path("../schemas/config.schema.yaml"),
-        {file: settings.keys(file) for file in map(os.path.relpath, FILES)},
-    )
+    LAYERS = {file: settings.keys(file) for file in map(os.path.relpath, FILES)}
+    settings.check(config, workflow.source_path("../schemas/config.schema.yaml"), LAYERS)
+    outputs.check(config, LAYERS)
+    DATASET = outputs.dataset(config)
     CATALOG = catalog.known(
         config["dataset"], f"{DATASET}/source.json", look=workflow.is_main_process
     )
+    outputs.check_apart(config, "dataset.source", CATALOG.files)
     settings.complete(config, CATALOG)
     TAXONOMY = trees.choose(
         config["taxonomy"],
@@ -51,10 +50,7 @@ FOUND = None in (config["dataset"]["mean"], config["dataset"]["std"])
 STATISTICS = [f"{DATASET}/statistics.json"] if FOUND else []
 DRAWN = config["dataset"]["source"] == "generated"
 ORIGIN = [] if DRAWN else [f"{DATASET}/provenance.json"]
-WEIGHTS = "resources/weights/{architecture}-{digest}".format(
-    architecture=config["backbone"]["architecture"],
-    digest=provenance.digest(stages.weights(config)),
-)
+WEIGHTS = outputs.weights(config)
 
 
 def code(rule, *heads, network=False):
