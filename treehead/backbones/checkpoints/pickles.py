@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,18 +41,20 @@ _DATA = {
     "pathlib._local": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
     "random": "Random",
     "re": "_compile",
+    "traceback": "FrameSummary StackSummary",
     "types": "MappingProxyType SimpleNamespace",
     "uuid": "UUID",
 }
 # The functions of other packages that rebuild arrays, random generators and tensors.
 _REBUILDERS = {
     "numpy": "scalar _reconstruct _frombuffer dtype __generator_ctor __bit_generator_ctor "
-    "__randomstate_ctor",
+    "__randomstate_ctor __pyx_unpickle_SeedSequence",
     "fastai": "_fa_rebuild_tensor _fa_rebuild_qtensor",
 }
+_SHARED = (".DTensor", ".ShardedTensor")
 
 
-class Refused(Exception):
+class _Refused(Exception):
     """What a file would call."""
 
 
@@ -66,7 +69,7 @@ class _Kind(type):
         if cls.origin == "builtins.getattr" and len(args) == 2:
             return _attribute(*args)
         if not cls.may_be_called:
-            raise Refused(cls.origin)
+            raise _Refused(cls.origin)
         return cls.__new__(cls, *args)
 
     def __eq__(cls, other: object) -> bool:
@@ -86,10 +89,13 @@ class StandIn(list, metaclass=_Kind):
 
     def __new__(cls, *args: object) -> "StandIn":
         if not cls.may_be_made:
-            raise Refused(cls.origin)
+            raise _Refused(cls.origin)
         made = list.__new__(cls)
         made.args, made.named, made.states = args, {}, []
         return made
+
+    def __repr__(self) -> str:
+        return self.origin
 
     def __setitem__(self, key: object, value: object) -> None:
         self.named[key] = value
@@ -103,10 +109,13 @@ class StandIn(list, metaclass=_Kind):
         return self is other
 
 
-def _attribute(owner: object, name: object) -> object:
-    """A class nested in a foreign class, or its bound method, which can't be called."""
-    nested = isinstance(owner, _Kind) and isinstance(name, str) and _is_class(name)
-    return owner if nested else StandIn.__new__(StandIn)
+def _attribute(owner: object, name: str) -> object:
+    """A class nested in a foreign class, or a method, which torch's unpickler does not call."""
+    if isinstance(owner, _Kind) and _is_class(name):
+        return owner
+    method = StandIn.__new__(StandIn)
+    method.origin = f"{getattr(owner, 'origin', type(owner).__name__)}.{name}"
+    return method
 
 
 def _is_class(name: str) -> bool:
@@ -116,7 +125,8 @@ def _is_class(name: str) -> bool:
 def _stand_in(module: str, name: str) -> _Kind:
     package = module.split(".", maxsplit=1)[0]
     if package in sys.stdlib_module_names:
-        called = made = name in _DATA.get(module, "").split()
+        error = module == "builtins" and name.endswith(("Error", "Exception", "Warning"))
+        called = made = error or name in _DATA.get(module, "").split()
     else:
         called = _is_class(name) or name in _REBUILDERS.get(package, "").split()
         made = True
@@ -126,38 +136,93 @@ def _stand_in(module: str, name: str) -> _Kind:
 
 def load(path: Path) -> object:
     """The object in a zip or legacy file of `torch.save`; foreign objects in it are stand-ins."""
-    protocol, stand_ins = 2, {}
+    operations = []
     try:
-        zipped = zipfile.is_zipfile(path)
-        for operation, argument in _operations(path, zipped):
-            if operation == "PROTO":
-                protocol = max(protocol, argument)
-            elif operation == "GLOBAL":
-                name = argument.replace(" ", ".", 1)
-                if name not in stand_ins:
-                    module, attribute = _today(*argument.split(" ", 1))
-                    stand_ins[name] = _stand_in(module, attribute)
-                    stand_ins[f"{module}.{attribute}"] = stand_ins[name]
-        allowed = [(stand_in, name) for name, stand_in in stand_ins.items()]
-        with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Refused as refused:
+        with open(path, "rb") as file:
+            zipped = file.read(2) == b"PK"
+            stored = zipped and _check_zip(path)
+            operations += _operations(path, zipped)
+            file.seek(0)
+            # torch.load takes the name .safetensors for the format, and can map names alone.
+            named = path.suffix != ".safetensors"
+            with _only(_stand_ins(operations, path)):
+                return torch.load(
+                    path if named else file,
+                    map_location="cpu",
+                    weights_only=True,
+                    mmap=stored and named,
+                )
+    except InputError:
+        raise
+    except _Refused as refused:
         raise InputError(
             f"{path} is refused because it would call {refused}; save its state dict alone, with "
             "torch.save or as .safetensors."
         ) from refused
     except Exception as error:  # a damaged pickle can fail in any way
-        raise InputError(_told(path, str(error) or type(error).__name__, protocol)) from error
+        protocol = max((number for name, number in operations if name == "PROTO"), default=2)
+        reason = str(error).strip() or type(error).__name__
+        raise InputError(_explained(path, reason, protocol)) from error
 
 
-def _told(path: Path, error: str, protocol: int) -> str:
+def _stand_ins(operations: list[tuple[str, object]], path: Path) -> dict[str, _Kind]:
+    """A stand-in for each name in the file, under its names in Python 2 and Python 3."""
+    made = {}
+    for named in sorted({named for operation, named in operations if operation == "GLOBAL"}):
+        module, name = named.split(" ", 1)
+        kind = _stand_in(*_in_python3(module, name))
+        made |= {f"{module}.{name}": kind, kind.origin: kind}
+    if shared := next((name for name in made if name.endswith(_SHARED)), None):
+        raise InputError(
+            f"{path} holds parts of tensors that several processes share ({shared}); gather them "
+            "(torch.distributed.checkpoint.state_dict, full_state_dict=True), and save the state "
+            "dict again."
+        )
+    return made
+
+
+@contextmanager
+def _only(stand_ins: dict[str, _Kind]) -> Iterator[None]:
+    """Allow torch's unpickler the stand-ins, and nothing that an import has allowed it."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    allowed = [(stand_in, name) for name, stand_in in stand_ins.items()]
+    try:
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.serialization.add_safe_globals(before)
+
+
+def _check_zip(path: Path) -> bool:
+    """Check the archive's checksums, as torch does not; whether its members are uncompressed."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.CRC:  # torch.save can leave them out
+                with archive.open(member) as stream:
+                    while stream.read(1 << 20):
+                        pass
+        return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+
+
+def _explained(path: Path, error: str, protocol: int) -> str:
     """What torch's refusal or failure means."""
     alone = "save its state dict alone, with torch.save or as .safetensors."
     if blocked := re.search(r"GLOBAL (\S+) whose module", error):
         return f"{path} is refused because it names {blocked[1]}; {alone}"
-    if "call reduce for unrecognized function" in error:
-        return f"{path} is refused because it would call what it makes itself; {alone}"
+    if called := re.search(r"call reduce for unrecognized function (\S+)", error):
+        return f"{path} is refused because it would call {called[1]}; {alone}"
+    if "Only persistent_load of storage" in error:
+        return (
+            f"{path} holds a whole network in torch.save's older format, which is not read without "
+            "running it; where its code is, save its state_dict()."
+        )
+    if "Creating a Tensor subclass" in error:
+        return (
+            f"{path} holds tensors of a class of its own; save them as plain tensors "
+            "(tensor.as_subclass(torch.Tensor))."
+        )
     if "Unsupported operand" in error and protocol > 2:
         return (
             f"{path} is a pickle of protocol {protocol}, and only protocol 2 is read without "
@@ -168,21 +233,24 @@ def _told(path: Path, error: str, protocol: int) -> str:
 
 
 def _operations(path: Path, zipped: bool) -> Iterator[tuple[str, object]]:
-    """The operations of the file's pickles, read and not carried out."""
+    """What the file's pickles name, and their protocols; they are read and not carried out."""
     with open(path, "rb") as file:
         # A legacy file begins with a magic number, a version and the machine's sizes.
         for pickled in [_pickle_of_zip(file)] if zipped else [file] * 4:
             for operation, argument, _ in pickletools.genops(pickled):
-                yield operation.name, argument
+                if operation.name in ("PROTO", "GLOBAL"):
+                    yield operation.name, argument
 
 
 def _pickle_of_zip(file: BinaryIO) -> BinaryIO:
     with zipfile.ZipFile(file) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        return io.BytesIO(archive.read(name))
+        member = next(one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
+        if not member.CRC:
+            del member.CRC  # so that it is not compared
+        return io.BytesIO(archive.read(member))
 
 
-def _today(module: str, name: str) -> tuple[str, str]:
+def _in_python3(module: str, name: str) -> tuple[str, str]:
     """The module and name in Python 3 of what a pickle of Python 2 names."""
     if (module, name) in NAME_MAPPING:
         return NAME_MAPPING[module, name]
