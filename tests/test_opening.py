@@ -413,6 +413,29 @@ def test_a_call_is_refused_wherever_it_is(tmp_path, save, place: str):
             marker.unlink()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", [0, 1, 3, 4, 5])
+def test_no_protocol_of_pickles_runs_a_call(tmp_path, protocol: int):
+    path, marker = tmp_path / "w.pt", tmp_path / "marker"
+    call = calls(marker)["builtins.exec"]
+    path.write_bytes(pickle.dumps(call, protocol))
+    with pytest.raises(InputError, match=r"w\.pt is (a plain pickle|text|no weights file)"):
+        opening.tensors(path)
+    for zip_format in (True, False):
+        torch.save(call, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zip_format)
+        with pytest.raises(InputError, match=r"w\.pt is "):
+            opening.tensors(path)
+    assert not marker.exists()
+
+
+def test_a_class_that_the_process_allows_torch_is_a_stand_in_too(tmp_path, monkeypatch):
+    zipped({"net": Net()}, tmp_path / "w.pt")
+    monkeypatch.setattr(Net, "__setstate__", lambda *_: pytest.fail("it was built"), raising=False)
+    with torch.serialization.safe_globals([Net]):
+        assert "net.conv.weight" in opening.tensors(tmp_path / "w.pt")
+        assert Net in torch.serialization.get_safe_globals()
+
+
 def test_a_function_may_be_named(tmp_path):
     options = argparse.Namespace(func=zipped, load=torch.load, run=subprocess.run, step=print)
     zipped({"w": torch.ones(2), "args": options}, tmp_path / "w.pt")
