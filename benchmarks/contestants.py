@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms
 from torchvision.transforms import v2
 
+from treehead.backbones import inputs
 from treehead.backbones.backbone import Backbone, build
 from treehead.config import stages
 from treehead.training import compute, finetune, trainer
@@ -76,7 +77,7 @@ def steps_per_second(step: Callable[..., object], batches: Iterable, seconds: fl
 def built(config: Config) -> Backbone:
     """The backbone with its seeded initialisation."""
     torch.manual_seed(config["seed"])
-    return build(**stages.network(config))
+    return build(**inputs.complete(stages.network(config), [], []))
 
 
 def plain(config: Config) -> nn.Sequential:

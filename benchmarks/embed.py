@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from treehead.backbones import embed
+from treehead.backbones import embed, inputs
 from treehead.backbones.backbone import build
 from treehead.config import settings, stages
 from treehead.data import dataset, embeddings
@@ -39,7 +39,7 @@ def main() -> None:
     threads, size = config["threads"]["backbone"], config["embed"]["batch_size"]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    backbone = build(**stages.network(config))
+    backbone = build(**inputs.complete(stages.network(config), [], []))
 
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"test.{kind}" for kind in ("npy", "parquet")]

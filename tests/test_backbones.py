@@ -3,19 +3,25 @@
 import copy
 import importlib
 import inspect
+import sys
+import types
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
+from PIL import Image
 from torch import nn
 from torchvision import models
 from torchvision.transforms import v2
 
 from treehead.artifacts import InputError
 from treehead.backbones import cost, weights
-from treehead.backbones.backbone import Backbone, build, pretrained
-from treehead.backbones.networks import airbench, phinet, torchvision
+from treehead.backbones.backbone import Backbone, brought, build, network_of, pretrained
+from treehead.backbones.networks import airbench, torchvision
 from treehead.config import architectures
 
 ROOT = Path(__file__).parents[1]
@@ -84,30 +90,165 @@ def test_a_seed_decides_the_initial_weights(architecture: str):
     assert not torch.equal(first_weights(0), first_weights(1))
 
 
-def test_building_phinet_leaves_its_batchnorm_statistics_new():
-    """Its width is found by a forward of zeros, which must not be counted as a batch."""
-    network, _ = phinet.build(32, **PHINET)
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert norms
-    for norm in norms:
-        assert norm.num_batches_tracked == 0
-        assert not norm.running_mean.any()
+class Eager(nn.Module):
+    """A network that counts its calls in a buffer, draws random numbers and is partly frozen."""
+
+    def __init__(self, convolution: nn.Module) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.norm = nn.BatchNorm2d(convolution.out_channels).eval()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.calls = self.calls + torch.rand(())
+        return self.norm(self.convolution(x))
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Puts a function in the place of an architecture, which is then called `plain`."""
+
+    def put(build) -> str:
+        module = types.ModuleType("plain")
+        module.build = build
+        monkeypatch.setitem(sys.modules, "treehead.backbones.networks.plain", module)
+        return "plain"
+
+    return put
+
+
+def test_the_number_of_features_is_found_and_nothing_in_the_network_changes(own):
+    """It is found by a forward pass, which must count neither as a batch nor as random numbers."""
+    torch.manual_seed(3)
+    expected = Eager(nn.Conv2d(3, 5, 2))
+    following = torch.rand(4)
+    torch.manual_seed(3)
+    network, dim = network_of(own(lambda size: Eager(nn.Conv2d(3, 5, 2))), {}, 8)
+    assert dim == 5
+    assert torch.equal(torch.rand(4), following)
+    for name, value in network[0].state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
     assert network.training
+    assert network[0].training
+    assert not network[0].norm.training
 
 
-@pytest.mark.parametrize(("side", "size"), [(32, 160), (32, 48), (32, 32), (64, 32), (50, 33)])
-def test_preprocessing_is_torchvisions_resize_and_normalize(side: int, size: int):
-    backbone = Backbone(nn.Identity(), 3, size, MEAN, STD)
+@pytest.mark.parametrize("architecture", ["phinet", "resnet9", "airbench"])
+def test_the_initial_weights_of_a_seed_are_those_of_build_alone(architecture: str):
+    module = importlib.import_module(architectures.module(architecture))
+    torch.manual_seed(5)
+    expected = module.build(32, **DEFAULTS[architecture]).state_dict()
+    torch.manual_seed(5)
+    network, _ = network_of(architecture, DEFAULTS[architecture], 32)
+    found = network.state_dict()
+    assert len(found) == len(expected)
+    for name, value in zip(found, expected.values(), strict=True):
+        assert torch.equal(found[name], value)
+
+
+def test_maps_are_averaged_over_their_pixels(own):
+    images = torch.randn(4, 3, 8, 8)
+    network, dim = network_of(own(lambda size: nn.Conv2d(3, 6, 3)), {}, 8)
+    assert dim == 6
+    torch.testing.assert_close(network(images), network[0](images).mean((2, 3)))
+    network, dim = network_of(own(lambda size: nn.Flatten()), {}, 4)
+    assert dim == 48
+    assert isinstance(network, nn.Flatten)
+
+
+class Giving(nn.Module):
+    """A network that gives what a function makes of its input."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.function(x)
+
+
+def failing(size: int) -> nn.Module:
+    raise ValueError("no such depth\nand more")
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda size: Giving(lambda x: (x, x)), "gives features of type tuple for 2 images; "),
+        (lambda size: Giving(lambda x: None), "gives features of type NoneType for 2 images; "),
+        (lambda size: Giving(lambda x: x.mean()), "gives features of shape () for 2 images; "),
+        (lambda size: Giving(lambda x: x[0]), "gives features of shape (3, 8, 8) for 2 images; "),
+        (lambda size: Giving(lambda x: x[:1]), "gives features of shape (1, 3, 8, 8) for 2 im"),
+        (lambda size: Giving(lambda x: x[..., 0]), "gives features of shape (2, 3, 8) for 2 im"),
+        (lambda size: Giving(lambda x: x / 0), "gives NaN or infinity for backbone.image_size 8"),
+        (lambda size: Giving(lambda x: x.sqrt()), "gives NaN or infinity for backbone.image_size"),
+        (lambda size: 7, "gives a int; return a torch.nn.Module from it."),
+        (lambda size: nn.Conv2d, "gives a type; return a torch.nn.Module from it."),
+        (failing, "can't be built for backbone.image_size 8 (no such depth); correct its settin"),
+        (lambda size: nn.Conv2d(3, 4, 9), "can't read images of backbone.image_size 8 (Calculate"),
+    ],
+)
+def test_what_is_no_network_of_features_is_told_in_a_sentence(own, build, sentence: str):
+    with pytest.raises(InputError) as error:
+        network_of(own(build), {}, 8)
+    assert str(error.value).startswith(f"backbone.architecture plain {sentence}")
+    assert "\n" not in str(error.value)
+
+
+SIDES = [(32, 160), (32, 48), (32, 32), (64, 32), (50, 33), (224, 224)]
+
+
+@pytest.mark.parametrize(("side", "size"), SIDES)
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("crop", [1, 0.875, 224 / 232])
+def test_preprocessing_is_torchvisions_resize_crop_and_normalize(
+    side: int, size: int, interpolation: str, crop: float
+):
+    backbone = Backbone(nn.Identity(), 3, size, MEAN, STD, interpolation, crop)
     images = pictures(3, side)
+    resized = round(size / crop)
     expected = v2.Compose(
         [
             v2.ToDtype(torch.float32, scale=True),
-            v2.Resize((size, size), v2.InterpolationMode.BILINEAR, antialias=True),
+            v2.Resize((resized, resized), v2.InterpolationMode(interpolation), antialias=True),
+            v2.CenterCrop(size),
             v2.Normalize(MEAN, STD),
         ]
     )(images)
-    torch.testing.assert_close(backbone.preprocess(images), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(backbone(images), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(backbone.preprocess(images), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(backbone(images), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "size"), SIDES)
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_resizing_is_pillows(side: int, size: int, interpolation: str):
+    image = pictures(1, side)[0, 0].float()
+    if interpolation == "nearest" and (side, size) == (32, 48):
+        pytest.skip("every other pixel lies between two, and Pillow chooses by a rounding error")
+    resample = Image.Resampling[interpolation.upper()]
+    expected = np.array(Image.fromarray(image.numpy()).resize((size, size), resample))
+    backbone = Backbone(nn.Identity(), 3, size, [0.0] * 3, [1 / 255] * 3, interpolation)
+    ours = backbone.preprocess(image.expand(1, 3, side, side))[0, 0]
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize(("side", "size"), [(32, 48), (50, 33)])
+def test_plain_bilinear_resizing_keeps_its_bytes(side: int, size: int):
+    """The figures of the documentation were made with torch's own."""
+    backbone = Backbone(nn.Identity(), 3, size, MEAN, STD)
+    images = pictures(3, side)
+    normalised = (images.float() - backbone.mean) / backbone.std
+    expected = F.interpolate(normalised, (size, size), mode="bilinear", antialias=side > size)
+    assert torch.equal(backbone.preprocess(images), expected)
+
+
+def test_images_may_be_wider_than_high():
+    images = pictures(2, 40)[:, :, :24]
+    backbone = Backbone(nn.Identity(), 3, 32, MEAN, STD, "bicubic", 0.8)
+    resize = v2.Resize((40, 40), v2.InterpolationMode.BICUBIC, antialias=True)
+    expected = v2.Normalize(MEAN, STD)(v2.CenterCrop(32)(resize(images / 255)))
+    torch.testing.assert_close(backbone.preprocess(images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_normalisation_is_not_part_of_the_weights():
@@ -123,6 +264,8 @@ def test_the_cost_of_a_backbone_is_counted_layer_by_layer():
     )
     backbone = Backbone(layers, 5, 8, MEAN, STD)
     assert cost.macs(backbone, 8) == 3 * 4 * 9 * 64 + 4 * 5
+    resizing = Backbone(layers, 5, 8, MEAN, STD, "bicubic", 0.5)
+    assert cost.macs(resizing, 9) == 3 * 4 * 9 * 64 + 4 * 5, "resizing is not the network"
     assert cost.parameters(backbone) == 3 * 4 * 9 + 4 + 4 * 5 + 5
 
 
@@ -190,7 +333,7 @@ def test_settings_of_a_command_line_get_their_types_and_others_stay_as_they_are(
     assert given["phinet"]["downsampling_layers"] == [5, 7]
     before = backbone_of()
     architectures.check(before)
-    assert repr(before) == repr(DEFAULTS)
+    assert repr(before) == repr(DEFAULTS | {"torchvision": {}}), "null leaves a setting out"
 
 
 def test_a_library_of_networks_has_a_name_for_each():
@@ -274,12 +417,73 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize(("name", "size"), FAMILIES.items())
-def test_every_family_of_torchvision_gives_features(name: str, size: int):
-    network, dim = torchvision.build(size, name)
+def as_with_weights(name: str, size: int) -> nn.Module:
+    """A model as torchvision builds it for its own weights, but random."""
+    more = {"transform_input": True, "init_weights": True} if name in TRANSFORMING else {}
+    more |= {"image_size": size} if name.startswith("vit_") else {}
+    whole = models.get_model(name, weights=None, **more).eval()
+    for module in whole.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return whole
+
+
+def read_by_the_classifier(whole: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """What the last part of one of torchvision's models reads, maps averaged over their pixels."""
+    *_, classifier = whole.children()
+    read = []
+    classifier.register_forward_pre_hook(lambda _, arguments: read.append(*arguments))
     with torch.inference_mode():
-        assert network.eval()(torch.zeros(2, 3, size, size)).shape == (2, dim)
-    assert 128 <= dim <= 25088
+        whole(images)
+    return read[0].mean((2, 3)) if read[0].ndim == 4 else read[0]
+
+
+TRANSFORMING = ("googlenet", "inception_v3")
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES.items())
+def test_features_are_what_torchvisions_own_classifier_reads(name: str, size: int):
+    torch.manual_seed(0)
+    whole = as_with_weights(name, size)
+    images = torch.randn(2, 3, size, size)
+    expected = read_by_the_classifier(whole, images)
+    own = {"transform_input": True} if name in TRANSFORMING else {}
+    network, dim = network_of(f"torchvision/{name}", own, size)
+    names, tensors = network.state_dict(), whole.state_dict()
+    network.load_state_dict({key: tensors[key] for key in names})
+    with torch.inference_mode():
+        features = network.eval()(images)
+    assert features.shape == (2, dim)
+    assert torch.equal(features, expected)
+    assert features.std() > 1e-6
+
+
+@pytest.fixture
+def uninitialised(monkeypatch):
+    """The largest models take gigabytes and a minute, unless nobody writes into their memory."""
+    for name, function in vars(nn.init).items():
+        if name.endswith("_") and callable(function):
+            monkeypatch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+
+
+@pytest.mark.parametrize("name", models.list_models(module=models))
+def test_every_model_of_torchvision_has_the_names_and_features_of_torchvisions_own(
+    uninitialised, name: str
+):
+    size = models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    with warnings.catch_warnings(action="ignore"):
+        more = {"image_size": size} if name.startswith("vit_") else {}
+        whole = models.get_model(name, weights=None, **more).to("meta").eval()
+    network = torchvision.build(size, name).to("meta").eval()
+    *_, last = (child for child, _ in whole.named_children())
+    removed = (f"{last}.", "aux1.", "aux2.", "AuxLogits.")
+    kept = {
+        key: value.shape for key, value in whole.state_dict().items() if not key.startswith(removed)
+    }
+    assert {key: value.shape for key, value in network.state_dict().items()} == kept
+    images = torch.empty(2, 3, size, size, device="meta")
+    assert network(images).shape == read_by_the_classifier(whole, images).shape
 
 
 def test_the_families_are_all_that_torchvision_has():
@@ -296,7 +500,9 @@ def test_a_model_that_torchvision_lacks_is_answered_with_the_nearest():
 
 def test_images_that_are_too_small_for_a_model_are_told_so():
     with pytest.raises(InputError, match=r"alexnet can't read images of backbone\.image_size 16"):
-        torchvision.build(16, "alexnet")
+        network_of("torchvision/alexnet", {}, 16)
+    with pytest.raises(InputError, match=r"vit_b_16 can't be built for backbone\.image_size 40"):
+        network_of("torchvision/vit_b_16", {}, 40)
 
 
 def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeypatch, tmp_path):
@@ -308,15 +514,65 @@ def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeyp
     path = tmp_path / "hub" / "checkpoints" / Path(url).name
     path.parent.mkdir(parents=True)
     torch.save(tensors, path)
-    found = pretrained("torchvision/squeezenet1_1")
-    network, _ = torchvision.build(64, "squeezenet1_1")
+    found = pretrained("torchvision/squeezenet1_1", 64)
+    network = torchvision.build(64, "squeezenet1_1")
     fitted = weights.fit(found, network, "torchvision's squeezenet1_1")
     assert fitted.keys() == network.state_dict().keys()
     assert all(torch.equal(value, tensors[name]) for name, value in fitted.items())
+
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+@pytest.mark.parametrize("name", models.list_models(module=models))
+def test_torchvisions_own_weights_bring_the_input_that_they_were_made_with(name: str):
+    """The image that our preprocessing gives is that of torchvision's own transforms."""
+    own = brought(f"torchvision/{name}", {}, "torchvision", None)
+    transforms = models.get_model_weights(name).DEFAULT.transforms()
+    given = {key: own[key] for key in ("size", "mean", "std", "interpolation", "crop")}
+    image = pictures(1, 20).repeat_interleave(4, 2).repeat_interleave(4, 3).float()
+    ours = Backbone(nn.Identity(), 3, **given).preprocess(image)
+    torch.testing.assert_close(ours, transforms(image / 255), rtol=1e-3, atol=2e-4)
+    assert own["settings"] == ({"transform_input": True} if name in TRANSFORMING else {})
+
+
+def test_a_file_of_torchvision_is_known_by_the_hash_in_its_name():
+    v1, v2 = models.ResNet50_Weights
+    for known, crop in ((v1, 224 / 256), (v2, 224 / 232)):
+        sha256 = known.url[-12:-4] + 56 * "0"
+        own = brought("torchvision/resnet50", {}, "some/file.pth", sha256)
+        assert own == {
+            "size": 224,
+            "interpolation": "bilinear",
+            "crop": crop,
+            "settings": {},
+            **IMAGENET,
+        }
+    assert brought("torchvision/resnet50", {}, "some/file.pth", 64 * "0") == {}
+    assert brought("torchvision/resnet50", {}, "scratch", None) == {}
+    assert brought("resnet9", {"width": 1}, "some/file.pth", sha256) == {}
+
+
+def test_an_unknown_file_of_a_model_that_may_transform_its_input_is_asked_about():
+    with pytest.raises(InputError, match=r"torchvision\.transform_input to true if .* to false if"):
+        brought("torchvision/googlenet", {}, "some/file.pth", 64 * "0")
+    for value in (True, False):
+        given = {"transform_input": value}
+        assert brought("torchvision/googlenet", given, "some/file.pth", 64 * "0") == {}
+    known = models.GoogLeNet_Weights.DEFAULT.url[-12:-4] + 56 * "0"
+    own = brought("torchvision/googlenet", {}, "some/file.pth", known)
+    assert own["settings"] == {"transform_input": True}
+
+
+def test_a_network_from_scratch_does_not_transform_its_input():
+    network, _ = network_of("torchvision/googlenet", {}, 32)
+    assert network.transform_input is False
+    with pytest.raises(InputError, match=r"torchvision/resnet18 has no transform_input; set "):
+        network_of("torchvision/resnet18", {"transform_input": True}, 32)
 
 
 def test_weights_that_can_not_be_fetched_are_told_so(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="torchvision's weights of squeezenet1_1 can't be fetched"):
-        pretrained("torchvision/squeezenet1_1")
+        pretrained("torchvision/squeezenet1_1", 64)

@@ -319,20 +319,5 @@ def test_a_val_that_can_not_be_had_is_told(files: tuple[Path, Path], group: str 
         dataset.part(*files, "val", {"val_fraction": 0.5, "seed": 0})
 
 
-@pytest.mark.parametrize(
-    ("given_mean", "expected"), [(None, [0.1, 0.2, 0.3]), ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])]
-)
-def test_a_network_has_the_mean_of_the_data_unless_one_is_given(
-    tmp_path: Path, given_mean: list | None, expected: list
-):
-    statistics = tmp_path / "statistics.json"
-    statistics.write_text('{"images": 7, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}')
-    network = {"size": 32, "normalization": {"mean": given_mean, "std": None}}
-    found = dataset.normalized(network, [str(statistics)])
-    assert found == {"size": 32, "normalization": {"mean": expected, "std": [0.4, 0.5, 0.6]}}
-    both = {"size": 32, "normalization": {"mean": [0.5] * 3, "std": [0.2] * 3}}
-    assert dataset.normalized(both, []) == both
-
-
 def test_the_first_of_each_class_are_found_where_they_are():
     assert dataset.first_of_each(np.array([1, 0, 1, 2, 0, 1]), 2).tolist() == [1, 4, 0, 2, 3]

@@ -85,6 +85,22 @@ def test_the_test_is_not_trivial(exported: Exported):
     assert norm.running_mean.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("interpolation", "size", "crop"),
+    [("nearest", 40, 0.875), ("bilinear", 9, 0.875), ("bicubic", 16, 0.5), ("bicubic", 24, 1)],
+)
+def test_resizing_is_exported_for_any_batch(
+    tmp_path: Path, interpolation: str, size: int, crop: float
+):
+    """Features are the pixels of the network's input, so that each of them is compared."""
+    mean, std = NORMALIZATION.values()
+    backbone = Backbone(nn.Flatten(), 3 * size**2, size, mean, std, interpolation, crop)
+    assert embed.export(backbone, tmp_path / "backbone.onnx", pictures(3), 1) < 1e-4
+    run = embed.with_onnx(tmp_path / "backbone.onnx", 1)
+    for n in (1, 5):
+        assert close(run(pictures(n)), eager(backbone, pictures(n)))
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 9])
 def test_exported_features_are_the_eager_ones_for_any_batch(exported: Exported, n: int):
     features = embed.with_onnx(exported.path, 1)(pictures(n))

@@ -14,9 +14,10 @@ import yaml
 from conftest import METRICS, ROOT, Project, checked, unlisted
 from safetensors.numpy import load_file
 
+from treehead.backbones import inputs
 from treehead.backbones.backbone import build
 from treehead.config import stages
-from treehead.data import dataset, trees
+from treehead.data import trees
 from treehead.evaluation import variants
 from treehead.training import finetune
 
@@ -228,7 +229,7 @@ def test_the_shipped_settings_train_two_steps_an_epoch(
     )
     training = stages.finetune(config, tree)
     made = "resources/datasets/mine"
-    network = dataset.normalized(training["network"], [f"{made}/statistics.json"])
+    network = inputs.complete(training["network"], [], [f"{made}/statistics.json"])
     backbone = build(**network)
     images = [f"{made}/train.{kind}" for kind in ("npy", "parquet")]
     _, history = finetune.from_files(backbone, *images, training, None)
@@ -270,6 +271,6 @@ def test_the_manuals_backbone_trains_to_its_weights(own_run: Project, tmp_path: 
     plain = dotted(yaml.safe_load(entry))
     project.having(plain).run("results/embeddings/val.safetensors")
     weights = load_file(project.folder / "results/backbone/weights.safetensors")
-    assert weights["backbone.6.weight"].shape == (128, 64, 3, 3)
+    assert weights["backbone.0.6.weight"].shape == (128, 64, 3, 3)
     embeddings = load_file(project.folder / "results/embeddings/val.safetensors")
     assert embeddings["features"].shape[2] == 128

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from treehead.artifacts import InputError
 from treehead.backbones import weights
-from treehead.backbones.networks import phinet, resnet9
+from treehead.backbones.backbone import network_of
+from treehead.backbones.networks import resnet9
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = sorted((ROOT.parent / "shared" / "data" / "phinet").glob("*.ckpt"))
@@ -45,7 +46,7 @@ def trained(network: nn.Module) -> nn.Module:
 @pytest.fixture
 def network() -> nn.Module:
     """A small network with 0-dimensional buffers (num_batches_tracked)."""
-    return trained(resnet9.build(32, width=0.02)[0])
+    return trained(resnet9.build(32, width=0.02))
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_a_checkpoint_of_other_optimisers_loads_too(tmp_path, network, classifie
 )
 def test_the_studys_own_checkpoint_is_its_phinet_with_a_head_of_ten_clusters(tmp_path):
     tensors, head = weights.load(CHECKPOINTS[0])
-    network, dim = phinet.build(160, **PHINET)
+    network, dim = network_of("phinet", PHINET, 160)
     fitted = weights.fit(tensors, network, CHECKPOINTS[0])
     weights.save(tmp_path / "canonical.safetensors", fitted, head)
     before = next(network.parameters()).clone()
@@ -250,7 +251,7 @@ def test_phinets_own_state_dict_with_its_classifier_fits(tmp_path, format: str):
     whole = trained(PhiNet(input_shape=(3, 32, 32), include_top=True, num_classes=7, **small))
     path = tmp_path / f"weights.{format}"
     (torch.save if format == "pt" else save_file)(whole.state_dict(), path)
-    network, dim = phinet.build(32, **small)
+    network, dim = network_of("phinet", small, 32)
     tensors, head = weights.load(path)
     fitted = weights.fit(tensors, network, path)
     assert list(fitted) == list(network.state_dict())
@@ -297,7 +298,7 @@ def test_a_truncated_file_is_named(tmp_path, network, suffix: str):
 
 
 def test_another_width_is_told_with_the_tensor_and_both_shapes(network):
-    wider = resnet9.build(32, width=0.03)[0].state_dict()
+    wider = resnet9.build(32, width=0.03).state_dict()
     with pytest.raises(InputError, match=r"0\.0\.weight.*\(2, 3, 3, 3\).*\(1, 3, 3, 3\)"):
         weights.fit(wider, network, "weights.pt")
 
@@ -326,7 +327,7 @@ def test_a_head_alone_is_no_backbone(tmp_path, network, classifier):
 
 
 def test_another_architecture_is_told(network):
-    tensors = phinet.build(32, **PHINET)[0].state_dict()
+    tensors = network_of("phinet", PHINET, 32)[0].state_dict()
     with pytest.raises(InputError, match=r"weights\.pt does not fit backbone\.architecture"):
         weights.fit(tensors, network, "weights.pt")
 
@@ -342,7 +343,7 @@ def test_nan_and_infinity_are_told(network, hole: float):
 def test_the_canonical_file_gives_all_tensors_back(tmp_path, network, classifier):
     path = tmp_path / "canonical.safetensors"
     weights.save(path, network.state_dict(), classifier.state_dict())
-    fresh = resnet9.build(32, width=0.02)[0]
+    fresh = resnet9.build(32, width=0.02)
     weights.into(fresh, path)
     assert equal(fresh.state_dict(), network.state_dict())
     assert fresh.state_dict()["0.1.num_batches_tracked"].shape == ()
@@ -389,7 +390,7 @@ def test_loading_takes_no_memory_of_the_file(tmp_path, network):
     path = tmp_path / "canonical.safetensors"
     weights.save(path, network.state_dict(), {})
     before = path.read_bytes()
-    fresh = resnet9.build(32, width=0.02)[0]
+    fresh = resnet9.build(32, width=0.02)
     weights.into(fresh, path)
     with torch.no_grad():
         next(fresh.parameters()).add_(1)

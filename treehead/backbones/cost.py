@@ -14,8 +14,10 @@ def macs(backbone: Backbone, image_size: int) -> int:
         image_size: side of the data set's images in pixels.
     """
     image = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        backbone.eval()(image)
+    with torch.inference_mode():
+        resized = backbone.eval().preprocess(image)
+        with FlopCounterMode(display=False) as counter:
+            backbone.network(resized)
     return counter.get_total_flops() // 2
 
 

@@ -8,7 +8,7 @@ import torch
 
 from treehead import artifacts
 from treehead.backbones import weights
-from treehead.backbones.backbone import network_of, pretrained
+from treehead.backbones.backbone import brought, network_of, pretrained
 from treehead.console import say
 from treehead.data import hub
 
@@ -19,32 +19,42 @@ def write(path: str | Path, settings: dict[str, Any], given: str | None) -> dict
     Args:
         path: the safetensors file.
         settings: the network's `architecture`, `settings` and `size`; the `source` of its weights
-            with the `seed` of scratch, or the `revision` and the `sha256` of the hub.
+            with the `seed` of scratch, or the `revision` and the `sha256` of the hub. A size of
+            None is that of the weights, or else the `image_size` of the data.
         given: the user's weights file; None if the source is another.
 
     Returns:
-        Where the weights are from: the settings, the hub's `commit`, and the SHA-256 of what was
-        read and of what was written.
+        Where the weights are from: the settings, the hub's `commit`, the SHA-256 of what was read
+        and of what was written, and the `input` of the network: its size, and what comes with the
+        weights.
     """
-    torch.manual_seed(settings.get("seed", 0))
     architecture, source = settings["architecture"], settings["source"]
-    network, _ = network_of(architecture, settings["settings"], settings["size"])
     origin = dict(settings)
-    tensors, head = network.state_dict(), {}
     with tempfile.TemporaryDirectory() as downloads:
-        if source == "torchvision":
-            loaded = pretrained(architecture)
-            tensors = weights.fit(loaded, network, f"The file of {architecture}")
-        elif source != "scratch":
-            if source == "hub":
-                given, origin["commit"] = _downloaded(settings, downloads)
+        if source == "hub":
+            given, origin["commit"] = _downloaded(settings, downloads)
+        if given:
             origin["source_sha256"] = artifacts.sha256(given)
+        own = brought(architecture, settings["settings"], source, origin.get("source_sha256"))
+        size = settings["size"] or own.get("size") or settings["image_size"]
+        origin["input"] = own | {"size": size}
+        torch.manual_seed(settings.get("seed", 0))
+        chosen = own.get("settings", {}) | settings["settings"]
+        network, _ = network_of(architecture, chosen, size)
+        tensors, head = network.state_dict(), {}
+        if given:
             loaded, head = weights.load(given)
             tensors = weights.fit(loaded, network, given)
+        elif source != "scratch":
+            loaded = pretrained(architecture, size)
+            tensors = weights.fit(loaded, network, f"The file of {architecture}")
     weights.save(path, tensors, head)
     origin["sha256"] = artifacts.sha256(path)
     count = sum(parameter.numel() for parameter in network.parameters())
     say(f"{architecture}: {count} parameters from {source}")
+    if own:
+        told = ", ".join(f"{key} {value}" for key, value in own.items() if value)
+        say(f"With the weights come, where the configuration has null: {told}.")
     return origin
 
 

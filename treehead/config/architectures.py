@@ -31,9 +31,19 @@ def names() -> list[str]:
     return sorted(_taking("size"))
 
 
+def libraries() -> list[str]:
+    """The libraries of networks; each may have settings, under its name."""
+    return sorted(_taking("size", "name"))
+
+
+def key(architecture: str) -> str:
+    """The key under `backbone` that holds the settings of an architecture."""
+    return architecture.partition("/")[0]
+
+
 def module(architecture: str) -> str:
     """The module that builds an architecture."""
-    return f"treehead.backbones.networks.{architecture.partition('/')[0]}"
+    return f"treehead.backbones.networks.{key(architecture)}"
 
 
 def check(backbone: dict[str, Any]) -> None:
@@ -44,14 +54,13 @@ def check(backbone: dict[str, Any]) -> None:
     """
     chosen = backbone["architecture"]
     library, _, name = chosen.partition("/")
-    if chosen not in names() and not (name and library in _taking("size", "name")):
-        valid = [*names(), *(f"{library}/<name>" for library in _taking("size", "name"))]
+    if chosen not in names() and not (name and library in libraries()):
+        valid = [*names(), *(f"{library}/<name>" for library in libraries())]
         raise InputError(
             f"Config: backbone.architecture is {signatures.shown(chosen)}; "
             f"use {signatures.choices(valid, chosen)}."
         )
-    for architecture, settings in _taking("size").items():
-        given = backbone.get(architecture, {})
-        if given or architecture == chosen:
-            where = f"backbone.{architecture}"
-            backbone[architecture] = signatures.converted(where, given, settings)
+    for own, settings in {**_taking("size"), **_taking("size", "name")}.items():
+        given = backbone.get(own, {})
+        if given or own == key(chosen):
+            backbone[own] = signatures.converted(f"backbone.{own}", given, settings)

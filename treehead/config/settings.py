@@ -58,7 +58,8 @@ def check(
         layers: the keys of the files of --configfile in their order, then of config/config.yaml.
     """
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    own = {name: {"type": "object"} for name in architectures.names()}
+    keys = (*architectures.names(), *architectures.libraries())
+    own = {key: {"type": "object"} for key in keys}
     rules["properties"]["backbone"]["properties"] |= own
     validator = _Validator(rules)
     for mistake in _targets_among(layers or {}, list(validator.schema["properties"])):

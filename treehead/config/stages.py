@@ -5,7 +5,7 @@ Each is one mapping with its names, so that two settings that swap their values 
 
 from typing import Any
 
-from treehead.config import settings, sweeps
+from treehead.config import architectures, settings, sweeps
 from treehead.config.sweeps import Head
 from treehead.data.catalog import Catalog
 from treehead.data.taxonomy import Taxonomy, groups
@@ -66,20 +66,33 @@ def reading(config: Config, catalog: Catalog) -> Config:
 
 
 def network(config: Config) -> Config:
-    """What shapes the backbone: its architecture with its own settings, and its preprocessing."""
-    chosen = config["backbone"]["architecture"]
+    """What shapes the backbone: its architecture with its own settings, and its preprocessing.
+
+    What is None comes with the weights, or from the data.
+    """
+    backbone, dataset = config["backbone"], config["dataset"]
+    size = backbone["image_size"]
+    if size is None and not may_bring(config):
+        size = dataset["image_size"]
     return {
-        "architecture": chosen,
-        "settings": config["backbone"].get(chosen, {}),
-        "size": config["backbone"]["image_size"],
-        "normalization": _part(config["dataset"], "mean", "std"),
+        "architecture": backbone["architecture"],
+        "settings": backbone.get(architectures.key(backbone["architecture"]), {}),
+        "size": size,
+        **_part(backbone, "interpolation", "crop"),
+        "normalization": _part(dataset, "mean", "std"),
     }
+
+
+def may_bring(config: Config) -> bool:
+    """Whether more may come with the weights: the size and the normalisation of their images."""
+    return config["backbone"]["weights"] not in ("scratch", "hub")
 
 
 def weights(config: Config) -> Config:
     """The weights that the graph starts from."""
-    shape = network(config)
-    del shape["normalization"]
+    shape = _part(network(config), "architecture", "settings", "size")
+    if shape["size"] is None:
+        shape |= _part(config["dataset"], "image_size")
     source = config["backbone"]["weights"]
     origin = {
         "scratch": {"seed": config["seed"]},

@@ -213,20 +213,6 @@ def _whole_groups(
     return chosen[group_of]
 
 
-def normalized(network: dict[str, Any], statistics: list[str]) -> dict[str, Any]:
-    """The settings of a network, with the mean and std of the data where none are given.
-
-    Args:
-        network: its `normalization` has `mean` and `std`, of each channel or None.
-        statistics: the file of the data's own; empty if the settings have both.
-    """
-    if not statistics:
-        return network
-    found = read_json(statistics[0])
-    given = network["normalization"]
-    return network | {"normalization": {key: given[key] or found[key] for key in given}}
-
-
 def provenance(files: list[str]) -> dict[str, Any]:
     """What metrics say of how the images were read: how many of each part, broken ones, leaks.
 

@@ -22,7 +22,7 @@ rule export_backbone:
     input:
         weights="<model>/backbone/weights.safetensors",
         train=f"{DATASET}/train.npy",
-        statistics=STATISTICS,
+        **COMPLETING,
         code=code("export_backbone", network=True),
     output:
         "<model>/backbone/backbone.onnx",
@@ -38,7 +38,7 @@ rule export_backbone:
 rule count_backbone:
     """The cost of the backbone, for the comparison of heads."""
     input:
-        statistics=STATISTICS,
+        **COMPLETING,
         code=code("count_backbone", network=True),
     output:
         "<model>/backbone/cost.json",
@@ -56,9 +56,9 @@ rule embed:
     input:
         images=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.npy",
         table=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.parquet",
-        statistics=STATISTICS,
         onnx="<model>/backbone/backbone.onnx",
         weights="<model>/backbone/weights.safetensors",
+        **COMPLETING,
         code=code("embed", network=True),
     output:
         "<model>/embeddings/{split}.safetensors",

@@ -51,6 +51,11 @@ STATISTICS = [f"{DATASET}/statistics.json"] if FOUND else []
 DRAWN = config["dataset"]["source"] == "generated"
 ORIGIN = [] if DRAWN else [f"{DATASET}/provenance.json"]
 WEIGHTS = outputs.weights(config)
+# What completes the settings of a network: what comes with the weights, and what the images tell.
+COMPLETING = {
+    "brought": [f"{WEIGHTS}.json"] if stages.may_bring(config) else [],
+    "statistics": STATISTICS,
+}
 
 
 def code(rule, *heads, network=False):

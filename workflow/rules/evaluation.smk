@@ -120,13 +120,13 @@ rule evaluate_hierarchy:
         biases=expand("<model>/hierarchy100/reduced/{parent}_bias.pt", parent=PARENTS),
         linear="<model>/heads/linear/head.safetensors",
         config="<results>/config.yaml",
-        statistics=STATISTICS,
         origin=ORIGIN,
         hashed=[
             f"{DATASET}/train.parquet",
             f"{DATASET}/test.parquet",
             "<model>/backbone/weights.safetensors",
         ],
+        **COMPLETING,
         code=code("evaluate_hierarchy"),
     output:
         metrics="<model>/hierarchy100/metrics.json",

@@ -5,8 +5,8 @@ rule finetune_backbone:
     input:
         images=f"{DATASET}/train.npy",
         table=f"{DATASET}/train.parquet",
-        statistics=STATISTICS,
         weights=f"{WEIGHTS}.safetensors",
+        **COMPLETING,
         code=code("finetune_backbone", network=True),
     output:
         weights="<model>/backbone/weights.safetensors",

@@ -1,13 +1,12 @@
 """Count the multiplications and parameters of the backbone."""
 
 from treehead import artifacts, console
-from treehead.backbones import cost
+from treehead.backbones import cost, inputs
 from treehead.backbones.backbone import build
-from treehead.data import dataset
 
-settings = snakemake.params.export
+settings, given = snakemake.params.export, snakemake.input
 with console.job(snakemake.log[0]):
-    backbone = build(**dataset.normalized(settings["network"], snakemake.input.statistics))
+    backbone = build(**inputs.complete(settings["network"], given.brought, given.statistics))
     cost = {
         "macs": cost.macs(backbone, settings["image_size"]),
         "parameters": cost.parameters(backbone),

@@ -1,7 +1,7 @@
 """Compute the features of a split with the frozen backbone."""
 
 from treehead import console
-from treehead.backbones import embed
+from treehead.backbones import embed, inputs
 from treehead.data import dataset, embeddings
 from treehead.training import compute
 
@@ -9,7 +9,7 @@ settings, split = snakemake.params.embed, snakemake.wildcards.split
 with console.job(snakemake.log[0]):
     given = snakemake.input
     images, fine = dataset.part(given.images, given.table, split, settings["split"])
-    network = dataset.normalized(settings["network"], given.statistics)
+    network = inputs.complete(settings["network"], given.brought, given.statistics)
     device = compute.device(settings["device"], "embed.device")
     with embed.opened(given.onnx, given.weights, settings | {"network": network}, device) as run:
         features = embed.embed(

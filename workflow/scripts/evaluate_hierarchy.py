@@ -1,6 +1,7 @@
 """Evaluate the tree on test and val."""
 
 from treehead import artifacts, console
+from treehead.backbones import inputs
 from treehead.data import dataset, embeddings, taxonomy
 from treehead.evaluation import classes, predictions, trees
 from treehead.heads import fitting
@@ -8,17 +9,17 @@ from treehead.heads.layers import Linear
 from treehead.hierarchy import reduction
 from treehead.hierarchy.tree import assemble
 
-settings = snakemake.params.evaluation
+settings, given = snakemake.params.evaluation, snakemake.input
 with console.job(snakemake.log[0]):
-    names = taxonomy.read(snakemake.input.taxonomy)
+    names = taxonomy.read(given.taxonomy)
     children = [
         Linear(reduction.load(weight), reduction.load(bias))
-        for weight, bias in zip(snakemake.input.weights, snakemake.input.biases, strict=True)
+        for weight, bias in zip(given.weights, given.biases, strict=True)
     ]
-    parent = Linear(**artifacts.read_tensors(snakemake.input.parent))
+    parent = Linear(**artifacts.read_tensors(given.parent))
     tree = assemble(names, parent, children, settings["child_input"])
-    flat = fitting.linear(fitting.load(snakemake.input.linear)[settings["flat_seed"]])
-    val, test = (embeddings.read(snakemake.input[split]) for split in ("val", "test"))
+    flat = fitting.linear(fitting.load(given.linear)[settings["flat_seed"]])
+    val, test = (embeddings.read(given[split]) for split in ("val", "test"))
     report, predicted = trees.evaluate(
         tree,
         flat,
@@ -28,10 +29,10 @@ with console.job(snakemake.log[0]):
         top_k=settings["top_k"],
     )
     report |= {
-        "dataset": settings["dataset"] | dataset.provenance(snakemake.input.origin),
-        "backbone": dataset.normalized(settings["backbone"], snakemake.input.statistics),
-        "config_sha256": artifacts.sha256(snakemake.input.config),
-        "input_sha256": {path: artifacts.sha256(path) for path in snakemake.input.hashed},
+        "dataset": settings["dataset"] | dataset.provenance(given.origin),
+        "backbone": inputs.complete(settings["backbone"], given.brought, given.statistics),
+        "config_sha256": artifacts.sha256(given.config),
+        "input_sha256": {path: artifacts.sha256(path) for path in given.hashed},
     }
     columns = {"fine": test.fine, "predicted": predicted}
     spelled = {

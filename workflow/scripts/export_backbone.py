@@ -3,15 +3,15 @@
 import torch
 
 from treehead import console
-from treehead.backbones import embed, weights
+from treehead.backbones import embed, inputs, weights
 from treehead.backbones.backbone import build
 from treehead.data import dataset
 
-settings = snakemake.params.export
+settings, given = snakemake.params.export, snakemake.input
 with console.job(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
-    backbone = build(**dataset.normalized(settings["network"], snakemake.input.statistics))
-    weights.into(backbone.network, snakemake.input.weights)
-    probe = dataset.Pixels(snakemake.input.train)[:64]
+    backbone = build(**inputs.complete(settings["network"], given.brought, given.statistics))
+    weights.into(backbone.network, given.weights)
+    probe = dataset.Pixels(given.train)[:64]
     difference = embed.export(backbone, snakemake.output[0], probe, snakemake.threads)
     console.say(f"Largest difference to the eager network: {difference:.1e}")

@@ -3,9 +3,8 @@
 import pandas
 
 from treehead import artifacts, console
-from treehead.backbones import weights
+from treehead.backbones import inputs, weights
 from treehead.backbones.backbone import build
-from treehead.data import dataset
 from treehead.training import checkpoint, compute, finetune
 
 
@@ -13,7 +12,7 @@ def main() -> None:
     """Train, or resume an interrupted training."""
     settings, seconds = snakemake.params.finetune, snakemake.config["finetune"]["save_seconds"]
     given = snakemake.input
-    backbone = build(**dataset.normalized(settings["network"], given.statistics))
+    backbone = build(**inputs.complete(settings["network"], given.brought, given.statistics))
     weights.into(backbone.network, given.weights)
     # The table holds a digest of each image.
     files = [path for path in given if path != given.images]

@@ -1,1 +1,1 @@
-"""Architectures: each file has `build(size, *, settings)`, a network and its number of features."""
+"""Architectures: each file has `build(size, *, settings)`, which returns a network."""

@@ -12,12 +12,12 @@ def build(
     size: int,
     *,
     widths: Annotated[list[Annotated[int, Ge(1), Le(4096)]], MinLen(1), MaxLen(4)],
-) -> tuple[nn.Module, int]:
+) -> nn.Module:
     """A stage for each of `widths`: two convolutions, of which the first halves the side."""
     inputs = [24, *widths[:-1]]
     stages = (_stage(before, after) for before, after in zip(inputs, widths, strict=True))
     pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
-    return nn.Sequential(Whitening(), nn.ReLU(inplace=True), *stages, *pooled), widths[-1]
+    return nn.Sequential(Whitening(), nn.ReLU(inplace=True), *stages, *pooled)
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:

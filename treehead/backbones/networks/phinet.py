@@ -1,8 +1,7 @@
-"""micromind's PhiNet (Paissan et al., ACM TECS 2022) with global average pooling."""
+"""micromind's PhiNet (Paissan et al., ACM TECS 2022)."""
 
 from typing import Annotated
 
-import torch
 from annotated_types import Ge, Gt, Le
 from micromind.networks import PhiNet
 from torch import nn
@@ -17,9 +16,9 @@ def build(
     num_layers: Annotated[int, Ge(3), Le(30)],
     divisor: Annotated[int, Ge(1), Le(1024)],
     downsampling_layers: list[Annotated[int, Ge(1), Le(100000)]],
-) -> tuple[nn.Module, int]:
+) -> nn.Module:
     """The network without its classifier, by micromind's own arguments."""
-    features = PhiNet(
+    return PhiNet(
         input_shape=(3, size, size),
         alpha=alpha,
         beta=beta,
@@ -29,8 +28,3 @@ def build(
         downsampling_layers=downsampling_layers,
         include_top=False,
     )
-    features.eval()
-    with torch.no_grad():
-        dim = features(torch.zeros(1, 3, size, size)).shape[1]
-    features.train()
-    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten()), dim

@@ -6,10 +6,10 @@ from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 
-def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> tuple[nn.Module, int]:
+def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> nn.Module:
     """Five levels of channels, each times `width`."""
     a, b, c, d, e = (max(1, round(width * channels)) for channels in (64, 128, 256, 512, 1028))
-    network = nn.Sequential(
+    return nn.Sequential(
         _convolution(3, a),
         _convolution(a, b, pool=True),
         _Residual(_convolution(b, b), _convolution(b, b)),
@@ -21,7 +21,6 @@ def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> tuple[nn
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
     )
-    return network, e
 
 
 def _convolution(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:

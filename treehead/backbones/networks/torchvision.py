@@ -1,64 +1,50 @@
 """Classification models of torchvision by their names, without their classifiers."""
 
-import copy
 import difflib
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.hub import HASH_REGEX
 from torchvision import models
 
 from treehead.artifacts import InputError
 
 _CLASSIFIERS = ("classifier", "fc", "head", "heads")
 
-# Models that have auxiliary classifiers by default.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "googlenet": {"aux_logits": False, "init_weights": True},
-    "inception_v3": {"aux_logits": False, "init_weights": True},
-}
+# Models that may normalise their input once more, as torchvision's own weights of them need it.
+_TRANSFORMING = ("googlenet", "inception_v3")
 
 
-def build(size: int, name: str) -> tuple[nn.Module, int]:
-    """A model without its classifier, its maps averaged to one pixel, and its number of features.
+def build(size: int, name: str, *, transform_input: bool | None = None) -> nn.Module:
+    """A model without its classifiers, its maps averaged to one pixel.
 
     Args:
         size: input side in pixels.
         name: a name in `torchvision.models.list_models(module=torchvision.models)`.
+        transform_input: torchvision's own argument of googlenet and inception_v3.
 
     Raises:
-        InputError: there is no such model, or it can't read images of that size.
+        InputError: there is no such model, or it has no transform_input.
     """
-    network = _without_classifier(name, size)
-    shapes = copy.deepcopy(network).to("meta").eval()
-    try:
-        dim = shapes(torch.empty(2, 3, size, size, device="meta")).shape[1]
-    except (AssertionError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"backbone.architecture torchvision/{name} can't read images of backbone.image_size "
-            f"{size} ({reason}); give it larger ones."
-        ) from error
-    return network, dim
-
-
-def _without_classifier(name: str, size: int) -> nn.Module:
-    options = dict(_OPTIONS.get(name, {}))
-    if name.startswith("vit_"):
-        options["image_size"] = size
     _check(name)
-    try:
-        model = models.get_model(name, weights=None, **options)
-    except ValueError as error:
+    options = {}
+    if name.startswith("vit_"):
+        options = {"image_size": size}
+    if name in _TRANSFORMING:
+        options = {"aux_logits": False, "init_weights": True}
+        options["transform_input"] = bool(transform_input)
+    elif transform_input is not None:
         raise InputError(
-            f"torchvision can't build {name} for backbone.image_size {size} ({error})."
-        ) from error
-    setattr(model, _classifier(model), _Pooled())
+            f"torchvision/{name} has no transform_input; set backbone.torchvision.transform_input "
+            "to null."
+        )
+    return _without_classifier(models.get_model(name, weights=None, **options))
+
+
+def _without_classifier(model: nn.Module) -> nn.Module:
+    classifier = next(child for child in _CLASSIFIERS if hasattr(model, child))
+    setattr(model, classifier, _Pooled())
     return model
-
-
-def _classifier(model: nn.Module) -> str:
-    return next(child for child in _CLASSIFIERS if hasattr(model, child))
 
 
 class _Pooled(nn.Module):
@@ -78,8 +64,8 @@ def _check(name: str) -> None:
         )
 
 
-def pretrained(name: str) -> dict[str, Tensor]:
-    """The tensors of torchvision's own weights of a model, without the classifier's.
+def pretrained(name: str, size: int) -> dict[str, Tensor]:
+    """The tensors of torchvision's own weights of a model, without the classifiers'.
 
     torch keeps the downloaded file in its cache, under `TORCH_HOME`, and checks its hash.
 
@@ -87,12 +73,51 @@ def pretrained(name: str) -> dict[str, Tensor]:
         InputError: there is no such model, or its file can't be fetched.
     """
     _check(name)
+    options = {"aux_logits": False} if name in _TRANSFORMING else {}
     try:
-        model = models.get_model(name, weights="DEFAULT")
+        model = models.get_model(name, weights="DEFAULT", **options)
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"torchvision's weights of {name} can't be fetched ({error}); check the connection, or "
             "set backbone.weights to scratch or a file."
         ) from error
-    setattr(model, _classifier(model), nn.Identity())
-    return model.state_dict()
+    return _without_classifier(model).state_dict()
+
+
+def brought(name: str, settings: dict[str, Any], sha256: str | None) -> dict[str, Any]:
+    """What torchvision's own weights of a model need; {} for a file that is none of them.
+
+    Args:
+        name: as for `build`.
+        settings: keyword arguments of `build`.
+        sha256: of a file; None for the weights that `pretrained` gives.
+
+    Raises:
+        InputError: the file is unknown, and only its owner can know `transform_input`.
+    """
+    _check(name)
+    every = models.get_model_weights(name)
+    own = every.DEFAULT
+    if sha256:
+        # torch.hub checks a download by the hash in the file's name.
+        same = (each for each in every if sha256.startswith(HASH_REGEX.search(each.url)[1]))
+        own = next(same, None)
+    transforms = name in _TRANSFORMING
+    if own is None:
+        if transforms and "transform_input" not in settings:
+            raise InputError(
+                f"backbone.weights is not one of torchvision's own files of {name}; set "
+                "backbone.torchvision.transform_input to true if the network was trained further "
+                "from one of them, or to false if it was trained from scratch."
+            )
+        return {}
+    found = own.transforms()
+    (size,), (resized,) = found.crop_size, found.resize_size
+    return {
+        "size": size,
+        "interpolation": found.interpolation.value,
+        "crop": size / resized,
+        "mean": list(found.mean),
+        "std": list(found.std),
+        "settings": {"transform_input": True} if transforms else {},
+    }
