@@ -63,4 +63,5 @@ def check(backbone: dict[str, Any]) -> None:
     for own, settings in {**_taking("size"), **_taking("size", "name")}.items():
         given = backbone.get(own, {})
         if given or own == key(chosen):
-            backbone[own] = signatures.converted(f"backbone.{own}", given, settings)
+            converted = signatures.converted(f"backbone.{own}", given, settings)
+            backbone[own] = {name: converted.get(name) for name in given}

@@ -71,12 +71,13 @@ def network(config: Config) -> Config:
     What is None comes with the weights, or from the data.
     """
     backbone, dataset = config["backbone"], config["dataset"]
+    own = backbone.get(architectures.key(backbone["architecture"]), {})
     size = backbone["image_size"]
     if size is None and not may_bring(config):
         size = dataset["image_size"]
     return {
         "architecture": backbone["architecture"],
-        "settings": backbone.get(architectures.key(backbone["architecture"]), {}),
+        "settings": {name: value for name, value in own.items() if value is not None},
         "size": size,
         **_part(backbone, "interpolation", "crop"),
         "normalization": _part(dataset, "mean", "std"),

@@ -20,9 +20,9 @@ rule fetch_weights:
 rule export_backbone:
     """The backbone as ONNX, images in and features out, compared with the eager network."""
     input:
+        **COMPLETING,
         weights="<model>/backbone/weights.safetensors",
         train=f"{DATASET}/train.npy",
-        **COMPLETING,
         code=code("export_backbone", network=True),
     output:
         "<model>/backbone/backbone.onnx",
@@ -54,11 +54,11 @@ rule count_backbone:
 rule embed:
     """Features of each image of a split in each view, from the frozen backbone."""
     input:
+        **COMPLETING,
         images=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.npy",
         table=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.parquet",
         onnx="<model>/backbone/backbone.onnx",
         weights="<model>/backbone/weights.safetensors",
-        **COMPLETING,
         code=code("embed", network=True),
     output:
         "<model>/embeddings/{split}.safetensors",

@@ -112,6 +112,7 @@ rule evaluate_choice:
 rule evaluate_hierarchy:
     """The tree from its reduced tensors, on the test images, beside the full head."""
     input:
+        **COMPLETING,
         test="<model>/embeddings/test.safetensors",
         val="<model>/embeddings/val.safetensors",
         taxonomy="<results>/taxonomy.json",
@@ -126,7 +127,6 @@ rule evaluate_hierarchy:
             f"{DATASET}/test.parquet",
             "<model>/backbone/weights.safetensors",
         ],
-        **COMPLETING,
         code=code("evaluate_hierarchy"),
     output:
         metrics="<model>/hierarchy100/metrics.json",

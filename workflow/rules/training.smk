@@ -3,10 +3,10 @@
 rule finetune_backbone:
     """Train backbone and head on train and keep the best epoch by val; 0 epochs keep the weights."""
     input:
+        **COMPLETING,
         images=f"{DATASET}/train.npy",
         table=f"{DATASET}/train.parquet",
         weights=f"{WEIGHTS}.safetensors",
-        **COMPLETING,
         code=code("finetune_backbone", network=True),
     output:
         weights="<model>/backbone/weights.safetensors",
