@@ -30,10 +30,10 @@ class Match(NamedTuple):
     """Names of the file for names of the network.
 
     Args:
-        key: the shortest prefix of the file's names under which only these tensors fit.
+        key: what stands before the network's names in the file's.
         names: the file's name of each of the network's tensors that the file has.
         right: how many of them have the network's shape.
-        averaged: whether a word of the file's names says that it is a running average.
+        averaged: whether a word of the key says that they are a running average.
     """
 
     key: str
@@ -112,21 +112,20 @@ def _matches(loaded: Tensors, wanted: Tensors) -> list[Match]:
     found: dict[tuple[Words, Words], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in loaded:
         words = tuple(name.split("."))
-        for cut in range(len(words)):
+        for cut, first in enumerate(words):
             rest = tuple(word for word in words[cut:] if word in vocabulary)
-            for depth in range(len(shared) + 1):
+            for depth in range(len(shared) + 1) if first in vocabulary else ():
                 if shared[:depth] + rest in names:
                     full = ".".join(shared[:depth] + rest)
                     found[words[:cut], shared[:depth]][full].append(name)
-    matches: dict[tuple[tuple[str, str], ...], Match] = {}
-    for (prefix, _), named in sorted(found.items(), key=lambda item: len(item[0][0])):
-        # Two tensors of one name belong to two networks; each of them has a longer prefix.
+    matches = {}
+    for (prefix, _), named in sorted(found.items()):
+        # Two tensors of one name belong to two networks.
         single = {name: own[0] for name, own in named.items() if len(own) == 1}
-        if single:
-            right = sum(loaded[own].shape == wanted[name].shape for name, own in single.items())
-            foreign = {*next(iter(single.values())).split(".")} - vocabulary | {*prefix}
-            match = Match(".".join(prefix), single, right, bool(_tokens(foreign) & _AVERAGED))
-            matches.setdefault(tuple(single.items()), match)
+        right = sum(loaded[own].shape == wanted[name].shape for name, own in single.items())
+        averaged = bool(_tokens(prefix) & _AVERAGED)
+        match = Match(".".join(prefix), single, right, averaged)
+        matches.setdefault(tuple(single.items()), match)
     return sorted(matches.values(), key=lambda match: (-match.right, -len(match.names)))
 
 
