@@ -55,6 +55,16 @@ def _parser() -> argparse.ArgumentParser:
         default="scratch",
         help="what to start from: a file of PhiNet weights, hub, or scratch (default)",
     )
+    inspect = commands.add_parser(
+        "inspect",
+        help="say what a weights file is, which network it fits, and how to use it",
+        description=_inspect.__doc__,
+    )
+    inspect.set_defaults(command=_inspect)
+    inspect.add_argument("weights", metavar="WEIGHTS", help="any file of weights")
+    inspect.add_argument(
+        "--key", metavar="NAME", help="the part of the file to take, such as state_dict_ema"
+    )
     return parser
 
 
@@ -83,6 +93,15 @@ def _init(options: argparse.Namespace) -> None:
 
     with console.shown():
         print(draft.write(options.out, options.source, options.weights, draft.defaults()), end="")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    """Say what a weights file holds, which network it fits, and the lines that use it."""
+    from treehead import console
+    from treehead.backbones.checkpoints import inspection
+
+    with console.shown():
+        print(inspection.text(options.weights, options.key), end="")
 
 
 if __name__ == "__main__":

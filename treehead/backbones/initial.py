@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from treehead import artifacts
+from treehead.artifacts import InputError
 from treehead.backbones import weights
 from treehead.backbones.backbone import brought, network_of, pretrained
+from treehead.backbones.checkpoints import inspection, matching, opening
+from treehead.backbones.checkpoints.matching import Fitted
 from treehead.console import say
 from treehead.data import hub
 
@@ -40,22 +44,41 @@ def write(path: str | Path, settings: dict[str, Any], given: str | None) -> dict
         origin["input"] = own | {"size": size}
         torch.manual_seed(settings.get("seed", 0))
         chosen = own.get("settings", {}) | settings["settings"]
-        network, _ = network_of(architecture, chosen, size)
-        tensors, head = network.state_dict(), {}
+        network, dim = network_of(architecture, chosen, size)
+        fitted = Fitted(network.state_dict(), {}, [])
         if given:
-            loaded, head = weights.load(given)
-            tensors = weights.fit(loaded, network, given)
+            fitted = _fitted(given, settings, network, dim)
         elif source != "scratch":
             loaded = pretrained(architecture, size)
-            tensors = weights.fit(loaded, network, f"The file of {architecture}")
-    weights.save(path, tensors, head)
+            fitted = matching.fit(loaded, network, dim, f"The file of {architecture}")
+    weights.save(path, fitted.tensors, fitted.head)
     origin["sha256"] = artifacts.sha256(path)
     count = sum(parameter.numel() for parameter in network.parameters())
     say(f"{architecture}: {count} parameters from {source}")
+    for remark in fitted.remarks:
+        say(remark)
     if own:
         told = ", ".join(f"{key} {value}" for key, value in own.items() if value)
         say(f"With the weights come, where the configuration has null: {told}.")
     return origin
+
+
+def _fitted(path: str, settings: dict[str, Any], network: nn.Module, dim: int) -> Fitted:
+    """What a file has for the network; if that is not enough, an error says what it would fit."""
+    loaded = opening.tensors(path)
+    try:
+        return matching.fit(loaded, network, dim, path, settings.get("weights_key"))
+    except InputError as error:
+        architecture, given = settings["architecture"], settings["settings"]
+        would = {
+            name: value
+            for name, value in inspection.suggested(architecture, loaded).items()
+            if value != given[name]
+        }
+        if not would:
+            raise
+        told = ", ".join(f"{architecture}.{name} {value}" for name, value in would.items())
+        raise InputError(f"{error} It was trained with {told}.") from None
 
 
 def _downloaded(settings: dict[str, Any], folder: str) -> tuple[str, str]:

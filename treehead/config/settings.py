@@ -287,6 +287,11 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"the hub has no {backbone['architecture']} of ours; set backbone.weights to scratch "
             "or a file"
         )
+    if backbone["weights"] in NAMED_WEIGHTS and backbone["weights_key"] is not None:
+        yield (
+            "backbone.weights_key chooses a part of a file, and backbone.weights is "
+            f"{backbone['weights']}; set backbone.weights_key to null"
+        )
     if backbone["weights"] not in NAMED_WEIGHTS and not Path(backbone["weights"]).is_file():
         yield (
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "

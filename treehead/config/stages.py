@@ -5,6 +5,7 @@ Each is one mapping with its names, so that two settings that swap their values 
 
 from typing import Any
 
+from treehead.backbones.checkpoints import shards
 from treehead.config import architectures, settings, sweeps
 from treehead.config.sweeps import Head
 from treehead.data.catalog import Catalog
@@ -45,10 +46,13 @@ def _parents_of_objective(config: Config, taxonomy: Taxonomy | None) -> list[int
     return _parent_of(taxonomy) if uses_tree else [0] * config["dataset"]["classes"]
 
 
-def local_weights(config: Config) -> dict[str, str]:
-    """The user's file of the weights, if there is one."""
+def local_weights(config: Config) -> dict[str, Any]:
+    """The user's file of the weights, with its shards, if there is one."""
     weights = config["backbone"]["weights"]
-    return {} if weights in settings.NAMED_WEIGHTS else {"file": weights}
+    if weights in settings.NAMED_WEIGHTS:
+        return {}
+    file, *others = shards.files(weights)
+    return {"file": file, "shards": others}
 
 
 def drawing(config: Config) -> Config:
@@ -99,7 +103,8 @@ def weights(config: Config) -> Config:
         "scratch": {"seed": config["seed"]},
         "hub": _part(config["backbone"], "revision", "sha256"),
     }
-    return {**shape, "source": source, **origin.get(source, {})}
+    file = _part(config["backbone"], "weights_key") if local_weights(config) else {}
+    return {**shape, "source": source, **origin.get(source, file)}
 
 
 def split(config: Config) -> Config:

@@ -107,17 +107,17 @@ def _matches(loaded: Tensors, wanted: Tensors) -> list[Match]:
     the file's may hold words that the network's lack, such as "module" and "_orig_mod" of wrappers.
     """
     names = {tuple(name.split(".")) for name in wanted}
-    shared = _shared(names)
+    common = shared(names)
     vocabulary = {word for words in names for word in words}
     found: dict[tuple[Words, Words], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in loaded:
         words = tuple(name.split("."))
         for cut, first in enumerate(words):
             rest = tuple(word for word in words[cut:] if word in vocabulary)
-            for depth in range(len(shared) + 1) if first in vocabulary else ():
-                if shared[:depth] + rest in names:
-                    full = ".".join(shared[:depth] + rest)
-                    found[words[:cut], shared[:depth]][full].append(name)
+            for depth in range(len(common) + 1) if first in vocabulary else ():
+                if common[:depth] + rest in names:
+                    full = ".".join(common[:depth] + rest)
+                    found[words[:cut], common[:depth]][full].append(name)
     matches = {}
     for (prefix, _), named in sorted(found.items()):
         # Two tensors of one name belong to two networks.
@@ -129,7 +129,7 @@ def _matches(loaded: Tensors, wanted: Tensors) -> list[Match]:
     return sorted(matches.values(), key=lambda match: (-match.right, -len(match.names)))
 
 
-def _shared(names: Iterable[Words]) -> Words:
+def shared(names: Iterable[Words]) -> Words:
     """The words with which all names begin; the last word of a name is not among them."""
     columns = zip(*(words[:-1] for words in names), strict=False)
     return tuple(column[0] for column in takewhile(lambda column: len({*column}) == 1, columns))
@@ -281,8 +281,8 @@ def _check_depth(
 
 def _root(match: Match, wanted: Tensors) -> Words:
     """The words of the file's names before those of the network."""
-    words = _shared(map(_split, match.names.values()))
-    own = _shared(map(_split, wanted))
+    words = shared(map(_split, match.names.values()))
+    own = shared(map(_split, wanted))
     while own and words and words[-1] == own[-1]:
         words, own = words[:-1], own[:-1]
     return words

@@ -1,6 +1,7 @@
 """A whitening layer and stages of convolutions, after airbench94 (Jordan, 2024), for 32 pixels."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 from torch import nn
@@ -18,6 +19,13 @@ def build(
     stages = (_stage(before, after) for before, after in zip(inputs, widths, strict=True))
     pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
     return nn.Sequential(Whitening(), nn.ReLU(inplace=True), *stages, *pooled)
+
+
+def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
+    """Settings of networks whose convolutions may have these shapes, in the network's order."""
+    widths = [outputs for outputs, _, side, _ in kernels if side == 3][::2]
+    if 1 <= len(widths) <= 4:
+        yield {"widths": widths}
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """The study's ResNet9: 64-128-256-512-1028 channels, max-pooled to one pixel."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from annotated_types import Gt, Le
 from torch import Tensor, nn
@@ -21,6 +22,15 @@ def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> nn.Modul
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
     )
+
+
+def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
+    """Settings of networks whose convolutions may have these shapes, in the network's order."""
+    first = next((outputs for outputs, inputs, *_ in kernels if inputs == 3), 0)
+    for step in (20, 64):
+        width = round(first / 64 * step) / step
+        if 0 < width <= 8:
+            yield {"width": int(width) if width == int(width) else width}
 
 
 def _convolution(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:

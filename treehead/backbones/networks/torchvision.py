@@ -54,10 +54,19 @@ class _Pooled(nn.Module):
         return x.mean((2, 3)) if x.ndim == 4 else x
 
 
+def names() -> list[str]:
+    """The models that there are."""
+    return models.list_models(module=models)
+
+
+def side(name: str) -> int:
+    """Side in pixels of the images that a model reads by default."""
+    return 224
+
+
 def _check(name: str) -> None:
-    known = models.list_models(module=models)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
         raise InputError(
             f"backbone.architecture torchvision/{name}: torchvision has no classification model of "
             f"that name; did you mean torchvision/{near}?"

@@ -1,0 +1,185 @@
+"""What a weights file is: what it holds, which network it fits, and how to use it."""
+
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from treehead import artifacts
+from treehead.artifacts import InputError
+from treehead.backbones import networks
+from treehead.backbones.backbone import network_of
+from treehead.backbones.checkpoints import matching, opening
+from treehead.backbones.checkpoints.matching import Fitted
+from treehead.console import progress
+
+Tensors = dict[str, Tensor]
+Shapes = Counter[tuple[int, ...]]
+Settings = dict[str, Any]
+
+# Side in pixels of a network of ours; its tensors do not depend on it.
+_SIDE = 64
+
+
+class Found(NamedTuple):
+    """A network that a file fits, and the other names under which libraries have it."""
+
+    architecture: str
+    settings: Settings
+    dim: int
+    parameters: int
+    fitted: Fitted
+    others: list[str]
+
+
+def text(path: str, key: str | None = None) -> str:
+    """What a weights file is, for people, with the lines of a configuration that uses it.
+
+    Args:
+        path: the file.
+        key: as backbone.weights_key.
+    """
+    loaded = opening.tensors(path)
+    lines = [*_layout(path, loaded), ""]
+    if found := find(loaded, path, key):
+        lines += [*_about(found), "", "To use it:", "", *_usage(path, key, found)]
+    else:
+        lines += [
+            "It fits no network of treehead, torchvision or timm. For a network of your own, set",
+            "backbone.architecture to <file>.py:<function> (docs/adding-a-backbone.md).",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def find(loaded: Tensors, path: str, key: str | None = None) -> Found | None:
+    """The network that the tensors of a file fit; None if it is none that we can build."""
+    for file in ("", "torchvision", "timm"):
+        named = []
+        for architecture, settings, size in _candidates(file, loaded):
+            network, dim = network_of(architecture, settings, size)
+            try:
+                fitted = matching.fit(loaded, network, dim, path, key)
+            except InputError:
+                continue
+            count = sum(parameter.numel() for parameter in network.parameters())
+            named.append(Found(architecture, settings, dim, count, fitted, []))
+        if named:
+            others = [found.architecture for found in named[1:]]
+            return named[0]._replace(others=others)
+    return None
+
+
+def _candidates(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int]]:
+    """Networks, of ours or of a library, all of whose tensors have a shape that the file has."""
+    if library:
+        shapes = _shapes(loaded)
+        module = importlib.import_module(f"{networks.__name__}.{library}")
+        names = module.alike(loaded) if hasattr(module, "alike") else module.names()
+        for name in progress(names, f"trying {library}", len(names), "networks"):
+            size = module.side(name)
+            network = _outline(module, size, name)
+            if _shapes(network.state_dict()) <= shapes:
+                yield f"{library}/{name}", {}, size
+    else:
+        for module in _own():
+            architecture = module.__name__.rpartition(".")[2]
+            if settings := suggested(architecture, loaded):
+                yield architecture, settings, _SIDE
+
+
+def suggested(architecture: str, loaded: Tensors) -> Settings:
+    """Settings of one of our networks with which it has the shapes of a file; {} if none has.
+
+    Args:
+        architecture: a file of `networks`.
+        loaded: all tensors of the file.
+    """
+    module = importlib.import_module(f"{networks.__name__}.{architecture}")
+    if not hasattr(module, "suggest"):
+        return {}
+    shapes = _shapes(loaded)
+    for kernels in _kernels(loaded):
+        for settings in module.suggest(kernels):
+            if _shapes(_outline(module, _SIDE, **settings).state_dict()) <= shapes:
+                return settings
+    return {}
+
+
+def _own() -> Iterator[ModuleType]:
+    for file in pkgutil.iter_modules(networks.__path__):
+        module = importlib.import_module(f"{networks.__name__}.{file.name}")
+        if hasattr(module, "suggest"):
+            yield module
+
+
+def _outline(module: ModuleType, size: int, *name: str, **settings: Any) -> nn.Module:
+    """A network without its numbers, for the shapes of its tensors."""
+    try:
+        with torch.device("meta"):
+            return module.build(size, *name, **settings)
+    except NotImplementedError:  # torchvision's RegNets count with tensors while they are built
+        return module.build(size, *name, **settings)
+
+
+def _shapes(tensors: Tensors) -> Shapes:
+    return Counter(tuple(value.shape) for value in tensors.values() if value.ndim > 0)
+
+
+def _kernels(loaded: Tensors) -> Iterator[list[tuple[int, ...]]]:
+    """Shapes of convolutions in the order of their names: of the file, and of each part of it."""
+    root = len(matching.shared(tuple(name.split(".")) for name in loaded))
+    groups: dict[str, list[tuple]] = {"": []}
+    for name, value in loaded.items():
+        words = name.split(".")
+        if value.ndim == 4:
+            order = [(word.isdigit(), int(word) if word.isdigit() else 0, word) for word in words]
+            for group in ("", words[root]):
+                groups.setdefault(group, []).append((order, tuple(value.shape)))
+    for ordered in groups.values():
+        yield [shape for _, shape in sorted(ordered)]
+
+
+def _layout(path: str, loaded: Tensors) -> list[str]:
+    """The file, and its tensors by the first word in which their names differ."""
+    root = len(matching.shared(tuple(name.split(".")) for name in loaded))
+    groups: dict[str, list[Tensor]] = {}
+    for name, value in loaded.items():
+        groups.setdefault(".".join(name.split(".")[: root + 1]), []).append(value)
+    lines = [f"{path}: {Path(path).stat().st_size:,} bytes, SHA-256 {artifacts.sha256(path)}"]
+    width = max(map(len, groups))
+    for group, values in groups.items():
+        kinds = sorted({str(value.dtype).removeprefix("torch.") for value in values})
+        numbers = sum(value.numel() for value in values)
+        lines.append(
+            f"  {group:{width}} {len(values):5} tensors {numbers:12,} numbers  {', '.join(kinds)}"
+        )
+    return lines
+
+
+def _about(found: Found) -> list[str]:
+    settings = ", ".join(f"{name} {value}" for name, value in found.settings.items())
+    others = f" {', '.join(found.others)} have the same tensors." if found.others else ""
+    classes = len(found.fitted.head.get("weight", ()))
+    return [
+        f"It fits {found.architecture}{f' with {settings}' if settings else ''}: "
+        f"{found.parameters:,} parameters, {found.dim} features.{others}",
+        f"Its head is one linear layer for {classes} classes."
+        if classes
+        else "It has no head of one linear layer on the features.",
+        *found.fitted.remarks,
+    ]
+
+
+def _usage(path: str, key: str | None, found: Found) -> list[str]:
+    backbone = {"architecture": found.architecture, "weights": path}
+    backbone |= {"weights_key": key} if key else {}
+    backbone |= {found.architecture: found.settings} if found.settings else {}
+    text = yaml.safe_dump({"backbone": backbone}, sort_keys=False, default_flow_style=None)
+    return text.splitlines()
