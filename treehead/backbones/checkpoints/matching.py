@@ -222,15 +222,15 @@ def _heads(left: dict[Words, list[str]], loaded: Tensors, dim: int) -> list[Word
     Of several, those that lie nearest to the network.
     """
     matrices = {
-        name: _matrix(loaded[name].shape)
+        name: loaded[name].shape
         for names in left.values()
         for name in names
-        if name.endswith("weight")
+        if name.endswith("weight") and loaded[name].ndim == 2
     }
-    read = {shape[1] for shape in matrices.values() if shape}
+    read = {inputs for _, inputs in matrices.values()}
     found = []
     for group, names in left.items():
-        weights = [name for name in names if matrices.get(name)]
+        weights = [name for name in names if name in matrices]
         others = {*names} - {*weights}
         if len(weights) == 1 and others <= {weights[0].removesuffix("weight") + "bias"}:
             classes, inputs = matrices[weights[0]]
@@ -239,18 +239,12 @@ def _heads(left: dict[Words, list[str]], loaded: Tensors, dim: int) -> list[Word
     return [group for group in found if len(group) == max(map(len, found))]
 
 
-def _matrix(shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """Outputs and inputs of a dense layer, or of a convolution of one pixel."""
-    return tuple(shape[:2]) if len(shape) in (2, 4) and set(shape[2:]) <= {1} else None
-
-
 def _head(names: list[str], loaded: Tensors, path: str | Path) -> Tensors:
     head = {
         name.rpartition(".")[2]: _converted(loaded[name], torch.float32, name, path)
         for name in names
     }
-    weight = head["weight"].flatten(1)
-    return {"weight": weight, "bias": head.get("bias", torch.zeros(len(weight)))}
+    return {"bias": torch.zeros(len(head["weight"])), **head}
 
 
 def _check_depth(
