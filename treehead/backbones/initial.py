@@ -78,7 +78,7 @@ def _fitted(path: str, settings: dict[str, Any], network: nn.Module, dim: int) -
         if not would:
             raise
         told = ", ".join(f"{architecture}.{name} {value}" for name, value in would.items())
-        raise InputError(f"{error} It was trained with {told}.") from None
+        raise InputError(f"{error} With {told} it would fit.") from None
 
 
 def _downloaded(settings: dict[str, Any], folder: str) -> tuple[str, str]:

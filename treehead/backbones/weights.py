@@ -23,9 +23,14 @@ def save(path: str | Path, backbone: Tensors, head: Tensors) -> None:
 
 def into(network: nn.Module, path: str | Path) -> None:
     """Load the backbone's tensors of a canonical file into `network`."""
-    network.load_state_dict(
-        {name: torch.from_numpy(array) for name, array in _part(path, "backbone").items()}
-    )
+    tensors = {name: torch.from_numpy(array) for name, array in _part(path, "backbone").items()}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise InputError(
+            f"{path} is of another network ({reason}); delete it, and it is made again."
+        ) from error
 
 
 def head(path: str | Path) -> dict[str, np.ndarray]:
