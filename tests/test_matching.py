@@ -231,7 +231,7 @@ def test_a_missing_tensor_is_told_with_its_shape_and_the_nearest():
     loaded["layers.1.conv.weight"] = torch.ones(DIM, DIM, 3, 3)
     assert (
         "the file lacks 1 of the 15 tensors, first layers.1.0.weight (12, 12, 3, 3); nearest in "
-        "the file: layers.1.conv.weight (12, 12, 3, 3); choose the architecture"
+        "the file: layers.1.conv.weight (12, 12, 3, 3); `treehead inspect w.pt` says"
     ) in refusal(loaded)
 
 
@@ -274,5 +274,5 @@ def test_another_width_is_told_with_both_shapes():
 def test_names_of_another_network_are_told():
     assert (
         "none of its 2 tensors, such as fc.weight, fc.bias, has a name of the network, such as "
-        "stem.0.weight, stem.1.weight; `treehead inspect w.pt` says what it fits"
+        "stem.0.weight, stem.1.weight; `treehead inspect w.pt` says which network and settings fit"
     ) in refusal(under("fc", HEAD))

@@ -151,7 +151,7 @@ def _chosen(
         raise InputError(
             f"{path} does not fit backbone.architecture: none of its {len(loaded)} tensors, such "
             f"as {_some(loaded)}, has a name of the network, such as {_some(wanted)}; "
-            f"`treehead inspect {path}` says what it fits."
+            f"{_remedy(path)}."
         )
     complete = [
         match
@@ -186,16 +186,15 @@ def _check(match: Match, loaded: Tensors, wanted: Tensors, path: str | Path) -> 
         nearest = f"; nearest in the file: {_named(near, loaded)}" if near else ""
         raise InputError(
             f"{path} does not fit backbone.architecture: the file lacks {len(missing)} of the "
-            f"{len(needed)} tensors, first {_named(missing[:1], wanted)}{nearest}; choose the "
-            "architecture and the settings that it was trained with."
+            f"{len(needed)} tensors, first {_named(missing[:1], wanted)}{nearest}; "
+            f"{_remedy(path)}."
         )
     wrong = [name for name in match.names if loaded[match.names[name]].shape != wanted[name].shape]
     if wrong:
         raise InputError(
             f"{path} does not fit backbone.architecture: {len(wrong)} of {len(needed)} tensors "
             f"have another shape, first {_named([match.names[wrong[0]]], loaded)}, where the "
-            f"network has {tuple(wanted[wrong[0]].shape)}; give the settings that it was trained "
-            "with."
+            f"network has {tuple(wanted[wrong[0]].shape)}; {_remedy(path)}."
         )
 
 
@@ -268,8 +267,7 @@ def _check_depth(
         if group not in heads and (within or (beside and layers)):
             raise InputError(
                 f"{path} does not fit backbone.architecture: its network has more, "
-                f"{_named(names[:1], loaded)}; choose the architecture and the settings that it "
-                "was trained with."
+                f"{_named(names[:1], loaded)}; {_remedy(path)}."
             )
 
 
@@ -322,6 +320,10 @@ def _remarks(
         more = f" and {len(what) - 5} more" if len(what) > 6 else ""
         remarks.append(f"Not of the network: {', '.join(what[: 5 if more else 6])}{more}.")
     return remarks
+
+
+def _remedy(path: str | Path) -> str:
+    return f"`treehead inspect {path}` says which network and settings fit"
 
 
 def _summary(group: Words, names: list[str], loaded: Tensors) -> str:
