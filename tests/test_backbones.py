@@ -19,8 +19,9 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from treehead.artifacts import InputError
-from treehead.backbones import cost, weights
+from treehead.backbones import cost
 from treehead.backbones.backbone import Backbone, brought, build, network_of, pretrained
+from treehead.backbones.checkpoints import matching
 from treehead.backbones.networks import airbench, torchvision
 from treehead.config import architectures
 
@@ -516,7 +517,7 @@ def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeyp
     torch.save(tensors, path)
     found = pretrained("torchvision/squeezenet1_1", 64)
     network = torchvision.build(64, "squeezenet1_1")
-    fitted = weights.fit(found, network, "torchvision's squeezenet1_1")
+    fitted = matching.fit(found, network, 512, "torchvision").tensors
     assert fitted.keys() == network.state_dict().keys()
     assert all(torch.equal(value, tensors[name]) for name, value in fitted.items())
 

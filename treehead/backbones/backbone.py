@@ -107,7 +107,7 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
     key = f"backbone.architecture {architecture}"
     at = f"backbone.image_size {size}"
     try:
-        network = _file(file).build(size, *name, **settings)
+        network = network_file(file).build(size, *name, **settings)
     except InputError:
         raise
     except Exception as error:  # libraries and networks of one's own fail in any way
@@ -175,14 +175,15 @@ def brought(
     library, *name = architecture.split("/", 1)
     if not name or (source != library and sha256 is None):
         return {}
-    return _file(library).brought(*name, settings, sha256)
+    return network_file(library).brought(*name, settings, sha256)
 
 
 def pretrained(architecture: str, size: int) -> dict[str, Tensor]:
     """The weights that the library of an architecture `<library>/<name>` has for it."""
     file, name = architecture.split("/", 1)
-    return _file(file).pretrained(name, size)
+    return network_file(file).pretrained(name, size)
 
 
-def _file(name: str) -> ModuleType:
+def network_file(name: str) -> ModuleType:
+    """The module of `networks` with that name."""
     return importlib.import_module(f"treehead.backbones.networks.{name}")

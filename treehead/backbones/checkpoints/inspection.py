@@ -1,6 +1,5 @@
 """What a weights file is: what it holds, which network it fits, and how to use it."""
 
-import importlib
 import pkgutil
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from treehead import artifacts
 from treehead.artifacts import InputError
 from treehead.backbones import networks
-from treehead.backbones.backbone import network_of
+from treehead.backbones.backbone import network_file, network_of
 from treehead.backbones.checkpoints import matching, opening
 from treehead.backbones.checkpoints.matching import Fitted
 from treehead.console import progress
@@ -80,7 +79,7 @@ def _candidates(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, 
     """Networks, of ours or of a library, all of whose tensors have a shape that the file has."""
     if library:
         shapes = _shapes(loaded)
-        module = importlib.import_module(f"{networks.__name__}.{library}")
+        module = network_file(library)
         names = module.alike(loaded) if hasattr(module, "alike") else module.names()
         for name in progress(names, f"trying {library}", len(names), "networks"):
             size = module.side(name)
@@ -101,7 +100,7 @@ def suggested(architecture: str, loaded: Tensors) -> Settings:
         architecture: a file of `networks`.
         loaded: all tensors of the file.
     """
-    module = importlib.import_module(f"{networks.__name__}.{architecture}")
+    module = network_file(architecture)
     if not hasattr(module, "suggest"):
         return {}
     shapes = _shapes(loaded)
@@ -114,7 +113,7 @@ def suggested(architecture: str, loaded: Tensors) -> Settings:
 
 def _own() -> Iterator[ModuleType]:
     for file in pkgutil.iter_modules(networks.__path__):
-        module = importlib.import_module(f"{networks.__name__}.{file.name}")
+        module = network_file(file.name)
         if hasattr(module, "suggest"):
             yield module
 
