@@ -515,7 +515,7 @@ def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeyp
     path = tmp_path / "hub" / "checkpoints" / Path(url).name
     path.parent.mkdir(parents=True)
     torch.save(tensors, path)
-    found = pretrained("torchvision/squeezenet1_1", 64)
+    found = pretrained("torchvision/squeezenet1_1", 64, None)
     network = torchvision.build(64, "squeezenet1_1")
     fitted = matching.fit(found, network, 512, "torchvision").tensors
     assert fitted.keys() == network.state_dict().keys()
@@ -576,4 +576,4 @@ def test_weights_that_can_not_be_fetched_are_told_so(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="torchvision's weights of squeezenet1_1 can't be fetched"):
-        pretrained("torchvision/squeezenet1_1", 64)
+        pretrained("torchvision/squeezenet1_1", 64, None)

@@ -19,7 +19,9 @@ from packaging.utils import canonicalize_name
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 USERS = PROJECT["project"]["dependencies"]
-DEVELOPERS = PROJECT["dependency-groups"]["dev"]
+# Tests run what is optional for users.
+OPTIONAL = [one for group in PROJECT["project"]["optional-dependencies"].values() for one in group]
+DEVELOPERS = PROJECT["dependency-groups"]["dev"] + OPTIONAL
 LINUX = {"platform_system": "Linux", "sys_platform": "linux"}
 PLATFORMS = {
     "Linux x86-64": LINUX | {"platform_machine": "x86_64"},
@@ -89,7 +91,7 @@ def test_what_the_library_imports_is_a_dependency():
     imported = {name for name in graph.modules if not name.startswith("treehead")}
     of_module = importlib.metadata.packages_distributions()
     wanted = {of_module[name][0] for name in imported - sys.stdlib_module_names}
-    listed = {canonicalize_name(Requirement(one).name) for one in USERS}
+    listed = {canonicalize_name(Requirement(one).name) for one in USERS + OPTIONAL}
     assert {canonicalize_name(name) for name in wanted} <= listed
 
 

@@ -167,7 +167,7 @@ def brought(
         architecture: as for `build`.
         settings: of the architecture, as for `build`.
         source: as `backbone.weights`: the name of the architecture's library, or another.
-        sha256: of a file of weights; None for other sources.
+        sha256: of a file of weights, if the source is one.
 
     Returns:
         Some of `size`, `interpolation`, `crop`, `mean` and `std`, and more `settings` of `build`.
@@ -175,13 +175,24 @@ def brought(
     library, *name = architecture.split("/", 1)
     if not name or (source != library and sha256 is None):
         return {}
-    return network_file(library).brought(*name, settings, sha256)
+    return network_file(library).brought(*name, settings, None if source == library else sha256)
 
 
-def pretrained(architecture: str, size: int) -> dict[str, Tensor]:
-    """The weights that the library of an architecture `<library>/<name>` has for it."""
-    file, name = architecture.split("/", 1)
-    return network_file(file).pretrained(name, size)
+def hosted(architecture: str) -> tuple[str, str]:
+    """The repository of the hub with the weights of an architecture of a library, and the file."""
+    library, name = architecture.split("/", 1)
+    return network_file(library).hosted(name)
+
+
+def pretrained(architecture: str, size: int, file: str | None) -> dict[str, Tensor]:
+    """The weights that the library of an architecture `<library>/<name>` has for it.
+
+    Args:
+        architecture, size: as for `build`.
+        file: what `hosted` named; None for torchvision, which downloads by itself.
+    """
+    library, name = architecture.split("/", 1)
+    return network_file(library).pretrained(name, size, file)
 
 
 def network_file(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The weights that a run starts from: of the hub, of a file, of torchvision, or drawn by a seed."""
+"""The weights that a run starts from: the hub's, a library's, a file's, or drawn by a seed."""
 
 import tempfile
 from pathlib import Path
@@ -10,11 +10,14 @@ from torch import nn
 from treehead import artifacts
 from treehead.artifacts import InputError
 from treehead.backbones import weights
-from treehead.backbones.backbone import brought, network_of, pretrained
+from treehead.backbones.backbone import brought, hosted, network_of, pretrained
 from treehead.backbones.checkpoints import inspection, matching, opening
 from treehead.backbones.checkpoints.matching import Fitted
 from treehead.console import say
 from treehead.data import hub
+
+# The hub's ImageNet weights of the study's PhiNet.
+_OWN = ("micromind/ImageNet", "v7/state_dict.pth.tar")
 
 
 def write(path: str | Path, settings: dict[str, Any], given: str | None) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def write(path: str | Path, settings: dict[str, Any], given: str | None) -> dict
     architecture, source = settings["architecture"], settings["source"]
     origin = dict(settings)
     with tempfile.TemporaryDirectory() as downloads:
-        if source == "hub":
+        if source in ("hub", "timm"):
             given, origin["commit"] = _downloaded(settings, downloads)
         if given:
             origin["source_sha256"] = artifacts.sha256(given)
@@ -46,11 +49,11 @@ def write(path: str | Path, settings: dict[str, Any], given: str | None) -> dict
         chosen = own.get("settings", {}) | settings["settings"]
         network, dim = network_of(architecture, chosen, size)
         fitted = Fitted(network.state_dict(), {}, [])
-        if given:
-            fitted = _fitted(given, settings, network, dim)
-        elif source != "scratch":
-            loaded = pretrained(architecture, size)
+        if source in ("torchvision", "timm"):
+            loaded = pretrained(architecture, size, given)
             fitted = matching.fit(loaded, network, dim, f"The file of {architecture}")
+        elif given:
+            fitted = _fitted(given, settings, network, dim)
     weights.save(path, fitted.tensors, fitted.head)
     origin["sha256"] = artifacts.sha256(path)
     count = sum(parameter.numel() for parameter in network.parameters())
@@ -82,11 +85,13 @@ def _fitted(path: str, settings: dict[str, Any], network: nn.Module, dim: int) -
 
 
 def _downloaded(settings: dict[str, Any], folder: str) -> tuple[str, str]:
-    """The hub's ImageNet weights of the study's PhiNet, and the commit that they are from."""
-    file = Path(folder, "state_dict.pth.tar")
+    """ImageNet weights from the hub, of the study's PhiNet or of timm, and their commit."""
+    own = settings["source"] == "hub"
+    repository, name = _OWN if own else hosted(settings["architecture"])
+    file = Path(folder, Path(name).name)
     commit = hub.fetch(
-        "micromind/ImageNet",
-        "v7/state_dict.pth.tar",
+        repository,
+        name,
         settings["revision"],
         file,
         key="backbone.weights",

@@ -19,7 +19,7 @@ from treehead.data.catalog import Catalog
 from treehead.data.taxonomy import groups
 
 # Values of backbone.weights that are not files.
-NAMED_WEIGHTS = ("scratch", "hub", "torchvision")
+NAMED_WEIGHTS = ("scratch", "hub", "torchvision", "timm")
 # Values of taxonomy, dataset.source and backbone.weights that are not paths.
 _RESERVED = ("superclass", "generated", *NAMED_WEIGHTS)
 # What null means for demo100, which is drawn.
@@ -271,16 +271,18 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
-    of_torchvision = backbone["architecture"].startswith("torchvision/")
     if config["parent"]["objective"] == "finetuned" and not trains_parents:
         yield (
             "parent.objective finetuned takes the parent layer that the backbone is trained with, "
             "and there is none; set finetune.objective to parent or joint, and finetune.epochs"
         )
-    if backbone["weights"] == "torchvision" and not of_torchvision:
+    library = backbone["weights"]
+    if library in ("torchvision", "timm") and library != architectures.key(
+        backbone["architecture"]
+    ):
         yield (
-            f"torchvision has no weights of {backbone['architecture']}; set backbone.weights to "
-            "scratch, hub or a file, or backbone.architecture to torchvision/<name>"
+            f"{library} has no weights of {backbone['architecture']}; set backbone.weights to "
+            f"scratch, hub or a file, or backbone.architecture to {library}/<name>"
         )
     if backbone["weights"] == "hub" and backbone["architecture"] != "phinet":
         yield (
@@ -295,7 +297,7 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     if backbone["weights"] not in NAMED_WEIGHTS and not Path(backbone["weights"]).is_file():
         yield (
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
-            "hub, torchvision or a file (.safetensors, .pt, .ckpt, .pth.tar)"
+            "hub, torchvision, timm or a file (.safetensors, .pt, .ckpt, .pth.tar)"
         )
 
 

@@ -102,6 +102,7 @@ def weights(config: Config) -> Config:
     origin = {
         "scratch": {"seed": config["seed"]},
         "hub": _part(config["backbone"], "revision", "sha256"),
+        "timm": _part(config["backbone"], "revision", "sha256"),
     }
     file = _part(config["backbone"], "weights_key") if local_weights(config) else {}
     return {**shape, "source": source, **origin.get(source, file)}

@@ -73,7 +73,7 @@ def _check(name: str) -> None:
         )
 
 
-def pretrained(name: str, size: int) -> dict[str, Tensor]:
+def pretrained(name: str, size: int, file: None) -> dict[str, Tensor]:
     """The tensors of torchvision's own weights of a model, without the classifiers'.
 
     torch keeps the downloaded file in its cache, under `TORCH_HOME`, and checks its hash.
