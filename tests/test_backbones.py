@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from micromind.networks import XiNet
 from PIL import Image
 from torch import nn
 from torchvision import models
@@ -135,7 +136,7 @@ def test_the_number_of_features_is_found_and_nothing_in_the_network_changes(own)
     assert not network[0].norm.training
 
 
-@pytest.mark.parametrize("architecture", ["phinet", "resnet9", "airbench"])
+@pytest.mark.parametrize("architecture", architectures.names())
 def test_the_initial_weights_of_a_seed_are_those_of_build_alone(architecture: str):
     module = importlib.import_module(architectures.module(architecture))
     torch.manual_seed(5)
@@ -341,6 +342,34 @@ def test_a_library_of_networks_has_a_name_for_each():
     for name in ("torchvision/resnet18", "torchvision/vit_b_16"):
         architectures.check(backbone_of(architecture=name))
         assert architectures.module(name) == "treehead.backbones.networks.torchvision"
+
+
+XINET = {"alpha": 0.5, "gamma": 4, "num_layers": 5, "base_filters": 16}
+
+
+@pytest.mark.parametrize("changes", [{}, {"num_layers": 3}, {"base_filters": 4, "gamma": 2}])
+@pytest.mark.parametrize("size", [32, 48, 57])
+def test_xinet_is_microminds(changes: dict, size: int):
+    settings = XINET | changes
+    torch.manual_seed(2)
+    theirs = XiNet((3, size, size), **settings).eval()
+    torch.manual_seed(2)
+    network, dim = network_of("xinet", settings, size)
+    assert list(network[0].state_dict()) == list(theirs.state_dict())
+    images = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        expected = theirs(images).mean((2, 3))
+        torch.testing.assert_close(network.eval()(images), expected)
+    assert expected.shape == (2, dim)
+    assert expected.std() > 0
+
+
+@pytest.mark.parametrize("side", [24, 31, 39, 64])
+def test_xinet_reads_images_of_other_sides_too(side: int):
+    """As progressive training gives it, and of sides that micromind's own pooling does not fit."""
+    network, dim = network_of("xinet", XINET, 32)
+    assert network(torch.randn(2, 3, side, side)).shape == (2, dim)
+    assert network_of("xinet", XINET, side)[1] == dim == 128
 
 
 def test_airbench_has_less_than_two_million_parameters():

@@ -264,8 +264,7 @@ def test_two_processes_train_in_the_pipeline_as_well(own_run: Project, tmp_path:
 def test_the_manuals_backbone_trains_to_its_weights(own_run: Project, tmp_path: Path):
     """docs/adding-a-backbone.md: one file and one entry."""
     manual = (ROOT / "docs/adding-a-backbone.md").read_text()
-    code = re.search(r"```python\n(.*?)```", manual, re.DOTALL)[1]
-    entry = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)[1]
+    code, entry = re.search(r"```python\n(.*?)```.*?```yaml\n(.*?)```", manual, re.DOTALL).groups()
     project = own_run.copy(tmp_path / "project")
     (project.folder / "treehead/backbones/networks/plain.py").write_text(code)
     plain = dotted(yaml.safe_load(entry))

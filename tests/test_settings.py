@@ -157,7 +157,7 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         (
             "backbone.architecture",
             "ResNet9",
-            'is "ResNet9"; use "resnet9", .* or "torchvision/<name>"',
+            'is "ResNet9"; use "resnet9", .*"torchvision/<name>" or "xinet"',
         ),
         ("backbone.weights", "torchvision", "torchvision has no weights of resnet9; set"),
         ("finetune.device", "gpu", "finetune.device is 'gpu'; it must be one of auto, cpu, cuda"),

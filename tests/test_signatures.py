@@ -43,6 +43,8 @@ def refused(annotation: str, given: object) -> str:
         ("list[int]", ["1", 2], [1, 2]),
         ("list[int]", [], []),
         ('Literal["a", "b"]', "b", "b"),
+        ("Literal[4, 16]", "16", 16),
+        ("Literal[4, 16]", 4, 4),
         ("Annotated[int, Ge(1)] | None", "1", 1),
         ("Annotated[float, Gt(0), Le(1)]", "1", 1.0),
         ("Annotated[list[int], MinLen(1), MaxLen(2)]", ["1", "2"], [1, 2]),
@@ -70,6 +72,8 @@ def test_a_right_value_gets_the_type_of_its_annotation(annotation: str, given, r
         ('Literal["cat", "dog"]', "dg", 'a.x is "dg"; use "dog" or "cat".'),
         ('Literal["cat", "dog"]', "DOG", 'a.x is "DOG"; use "dog" or "cat".'),
         ('Literal["cat"]', 3, 'a.x is 3; use "cat".'),
+        ("Literal[4, 16]", 5, "a.x is 5; use 4 or 16."),
+        ("Literal[4, 16]", True, "a.x is true; use 4 or 16."),
         ("Annotated[int, Ge(1), Lt(9)]", 9, "a.x is 9; use a whole number of at least 1 and less "),
         (
             "Annotated[int | float, Gt(0)] | None",

@@ -159,8 +159,10 @@ def _converted(value: Any, kind: Any) -> Any:
             return value
     elif origin is list and isinstance(value, list):
         return [_converted(item, parts[0]) for item in value]
-    elif origin is typing.Literal and value in parts:
-        return value
+    elif origin is typing.Literal:
+        for part in parts:
+            if str(part) == str(value):
+                return part
     elif origin in (typing.Union, UnionType):
         for part in parts:
             with suppress(ValueError):
@@ -210,7 +212,8 @@ def _described(kind: Any, value: Any) -> str:
     if origin is list:
         return f"a list, each value {_described(parts[0], value)}"
     if origin is typing.Literal:
-        return choices(parts, value)
+        texts = all(isinstance(part, str) for part in parts)
+        return choices(parts, value) if texts else " or ".join(map(shown, parts))
     if set(parts) == {int, float}:
         return _TYPES[float]
     if origin in (typing.Union, UnionType):
