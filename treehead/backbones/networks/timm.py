@@ -54,6 +54,32 @@ def _known(name: str) -> Any:
     return timm.get_pretrained_cfg(name)
 
 
+def names() -> list[str]:
+    """The models that timm has."""
+    return timm.list_models()
+
+
+def side(name: str) -> int:
+    """A side of images in pixels that a model can read."""
+    return _known(name).input_size[-1]
+
+
+def alike(tensors: dict[str, Tensor]) -> list[str]:
+    """The models whose first convolution has the name of one of these tensors, or the end of it."""
+    ends = {
+        ".".join(words[place:])
+        for words in (name.split(".") for name, value in tensors.items() if value.ndim == 4)
+        for place in range(len(words))
+    }
+    found = {name: timm.get_pretrained_cfg(name).first_conv for name in names()}
+    return [
+        name
+        for name, first in found.items()
+        if ends
+        & {f"{part}.weight" for part in ([first] if isinstance(first, str) else first or [])}
+    ]
+
+
 def hosted(name: str) -> tuple[str, str]:
     """The repository on the hub that holds a model's weights, and their file there.
 
