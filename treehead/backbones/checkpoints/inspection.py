@@ -1,5 +1,6 @@
 """What a weights file is: what it holds, which network it fits, and how to use it."""
 
+import importlib.util
 import pkgutil
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from treehead.backbones import networks
 from treehead.backbones.backbone import network_file, network_of
 from treehead.backbones.checkpoints import matching, opening
 from treehead.backbones.checkpoints.matching import Fitted
-from treehead.console import progress
+from treehead.console import progress, say
 
 Tensors = dict[str, Tensor]
 Shapes = Counter[tuple[int, ...]]
@@ -59,9 +60,9 @@ def text(path: str, key: str | None = None) -> str:
 
 def find(loaded: Tensors, path: str, key: str | None = None) -> Found | None:
     """The network that the tensors of a file fit; None if it is none that we can build."""
-    for file in ("", "torchvision", "timm"):
+    for candidates in (_of_ours(loaded), _of("torchvision", loaded), _of("timm", loaded)):
         named = []
-        for architecture, settings, size in _candidates(file, loaded):
+        for architecture, settings, size in candidates:
             network, dim = network_of(architecture, settings, size)
             try:
                 fitted = matching.fit(loaded, network, dim, path, key)
@@ -75,32 +76,33 @@ def find(loaded: Tensors, path: str, key: str | None = None) -> Found | None:
     return None
 
 
-def _candidates(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int]]:
-    """Networks, of ours or of a library, all of whose tensors have a shape that the file has."""
-    if library:
-        shapes = _shapes(loaded)
-        module = network_file(library)
-        names = module.alike(loaded) if hasattr(module, "alike") else module.names()
-        for name in progress(names, f"trying {library}", len(names), "networks"):
-            size = module.side(name)
-            network = _outline(module, size, name)
-            if _shapes(network.state_dict()) <= shapes:
-                yield f"{library}/{name}", {}, size
-    else:
-        for module in _own():
-            architecture = module.__name__.rpartition(".")[2]
-            if settings := suggested(architecture, loaded):
-                yield architecture, settings, _SIDE
+def _of_ours(loaded: Tensors) -> Iterator[tuple[str, Settings, int]]:
+    for file in pkgutil.iter_modules(networks.__path__):
+        if settings := suggested(file.name, loaded):
+            yield file.name, settings, _SIDE
+
+
+def _of(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int]]:
+    """A library's networks all of whose tensors have a shape that the file has."""
+    if importlib.util.find_spec(library) is None:
+        say(f"{library} is not installed, so its networks are not tried.")
+        return
+    module, shapes = network_file(library), _shapes(loaded)
+    names = module.alike(loaded)
+    for name in progress(names, f"trying {library}", len(names), "networks"):
+        size = module.side(name)
+        if _shapes(_outline(module, size, name).state_dict()) <= shapes:
+            yield f"{library}/{name}", {}, size
 
 
 def suggested(architecture: str, loaded: Tensors) -> Settings:
     """Settings of one of our networks with which it has the shapes of a file; {} if none has.
 
     Args:
-        architecture: a file of `networks`.
+        architecture: as backbone.architecture, or a file of `networks`.
         loaded: all tensors of the file.
     """
-    module = network_file(architecture)
+    module = network_file(architecture.partition("/")[0])
     if not hasattr(module, "suggest"):
         return {}
     shapes = _shapes(loaded)
@@ -109,13 +111,6 @@ def suggested(architecture: str, loaded: Tensors) -> Settings:
             if _shapes(_outline(module, _SIDE, **settings).state_dict()) <= shapes:
                 return settings
     return {}
-
-
-def _own() -> Iterator[ModuleType]:
-    for file in pkgutil.iter_modules(networks.__path__):
-        module = network_file(file.name)
-        if hasattr(module, "suggest"):
-            yield module
 
 
 def _outline(module: ModuleType, size: int, *name: str, **settings: Any) -> nn.Module:

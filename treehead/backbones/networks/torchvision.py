@@ -1,6 +1,7 @@
 """Classification models of torchvision by their names, without their classifiers."""
 
 import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -57,6 +58,11 @@ class _Pooled(nn.Module):
 def names() -> list[str]:
     """The models that there are."""
     return models.list_models(module=models)
+
+
+def alike(tensors: Iterable[str]) -> list[str]:
+    """The models that tensors of these names may be of: all."""
+    return names()
 
 
 def side(name: str) -> int:
