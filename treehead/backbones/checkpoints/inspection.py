@@ -24,6 +24,9 @@ Tensors = dict[str, Tensor]
 Shapes = Counter[tuple[int, ...]]
 Settings = dict[str, Any]
 
+# In the order in which they are tried.
+_LIBRARIES = ("torchvision", "timm")
+
 # Side in pixels of a network of ours; its tensors do not depend on it.
 _SIDE = 64
 
@@ -60,7 +63,7 @@ def text(path: str, key: str | None = None) -> str:
 
 def find(loaded: Tensors, path: str, key: str | None = None) -> Found | None:
     """The network that the tensors of a file fit; None if it is none that we can build."""
-    for candidates in (_of_ours(loaded), _of("torchvision", loaded), _of("timm", loaded)):
+    for candidates in (_of_ours(loaded), *(_of(library, loaded) for library in _LIBRARIES)):
         named = []
         for architecture, settings, size in candidates:
             network, dim = network_of(architecture, settings, size)
@@ -78,7 +81,7 @@ def find(loaded: Tensors, path: str, key: str | None = None) -> Found | None:
 
 def _of_ours(loaded: Tensors) -> Iterator[tuple[str, Settings, int]]:
     for file in pkgutil.iter_modules(networks.__path__):
-        if settings := suggested(file.name, loaded):
+        if file.name not in _LIBRARIES and (settings := suggested(file.name, loaded)):
             yield file.name, settings, _SIDE
 
 
