@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 from snakemake.utils import update_config
 
 from treehead.__main__ import main
+from treehead.backbones.backbone import network_of
 from treehead.config import draft, settings
 from treehead.data import catalog
 
@@ -95,3 +97,22 @@ def test_nothing_is_written_for_a_source_that_is_wrong(project: Path, capsys):
     assert main(["init", "../empty"]) == 1
     assert "../empty" in capsys.readouterr().err
     assert not Path("config/empty.yaml").exists()
+
+
+def test_the_network_is_that_of_the_weights_with_its_settings(project: Path):
+    network, _ = network_of("airbench", {"widths": [8, 16]}, 32)
+    torch.save({"state_dict": network.state_dict()}, "../own.pth")
+    assert main(["init", "../My Food", "--weights", "../own.pth"]) == 0
+    backbone = merged(project / "config/my-food.yaml")["backbone"]
+    assert (backbone["architecture"], backbone["weights"]) == ("airbench", "../own.pth")
+    assert backbone["airbench"] == {"widths": [8, 16]}
+    assert backbone["image_size"] == 64
+
+
+def test_weights_of_no_network_that_we_know_are_told_before_the_pictures_are_read(
+    project: Path, capsys
+):
+    torch.save({"weight": torch.ones(3, 4)}, "../own.pth")
+    assert main(["init", "../My Food", "--weights", "../own.pth"]) == 1
+    assert "own.pth fits no network of treehead" in capsys.readouterr().err
+    assert not Path("config/my-food.yaml").exists()

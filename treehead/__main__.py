@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument(
         "--weights",
         default="scratch",
-        help="what to start from: a file of PhiNet weights, hub, or scratch (default)",
+        help="what to start from: any weights file, hub, or scratch (default)",
     )
     inspect = commands.add_parser(
         "inspect",

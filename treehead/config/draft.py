@@ -3,14 +3,19 @@
 import io
 import math
 import re
+import textwrap
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import yaml
 from PIL import Image
 
 from treehead.artifacts import InputError, read_text, write_text
+from treehead.backbones.backbone import network_of
+from treehead.backbones.checkpoints import inspection, opening
 from treehead.console import progress
 from treehead.data import catalog, leaks, pictures, trees
 from treehead.data.catalog import Catalog, Listing
@@ -29,9 +34,10 @@ _SMALL = 5000
 _EVEN = 1.5
 
 # How long training may take, and how many images two cores train in a second, each at a side in
-# pixels (`make bench`). Work grows with the area.
+# pixels (`make bench`). Work grows with the area. Other networks are timed on this many images.
 _SECONDS = 600
 _SPEED = {"resnet9": (480, 64), "phinet": (60, 160)}
+_TIMED = 16
 
 _LAYER = """\
 {about}
@@ -52,7 +58,7 @@ backbone:
   architecture: {architecture}
   weights: {weights}
   image_size: {size}
-
+{own}
 finetune:
   epochs: {epochs}  # at most ten minutes on two cores
   objective: flat
@@ -85,6 +91,23 @@ class Seen(NamedTuple):
     leaks: int | None
 
 
+class Start(NamedTuple):
+    """What training begins with.
+
+    Args:
+        architecture, weights: as in the configuration.
+        settings: of the architecture; {} for the defaults.
+        size: side of its images in pixels; None for that of the data.
+        speed: images that are trained in a second, at a side in pixels.
+    """
+
+    architecture: str
+    weights: str
+    settings: dict[str, Any]
+    size: int | None
+    speed: tuple[float, int]
+
+
 def defaults() -> dict[str, Any]:
     """The configuration that a layer lies over."""
     path = Path("config/config.yaml")
@@ -99,7 +122,7 @@ def write(path: str, source: str, weights: str, defaults: dict[str, Any]) -> str
     Args:
         path: the file to write, which must not exist; "" for one in config/, named as the data.
         source: as dataset.source.
-        weights: as backbone.weights.
+        weights: scratch, hub or a file, as backbone.weights.
         defaults: the whole configuration.
     """
     name = _name(source)
@@ -107,12 +130,13 @@ def write(path: str, source: str, weights: str, defaults: dict[str, Any]) -> str
     if Path(path).exists():
         raise InputError(f"{path} exists already; give another file with --out, or remove it.")
     settings = defaults["dataset"] | {"name": name, "source": source}
+    start = _start(weights, defaults["backbone"])
     opened = catalog.opened(settings)
     listing, found = catalog.listed(opened, settings)
     in_train = [part == "train" for part in listing.parts]
     sizes = np.bincount(np.array(listing.labels)[in_train]).tolist()
     seen = _look(opened, listing, settings)
-    text = _layer(path, settings, weights, found, sizes, seen)
+    text = _layer(path, settings, start, found, sizes, seen)
     write_text(path, text)
     return text
 
@@ -126,6 +150,34 @@ def _name(source: str) -> str:
     ]
     telling = [word for word in words if word and word not in _DULL]
     return telling[-1] if telling and telling[-1] != "demo100" else "own"
+
+
+def _start(weights: str, backbone: dict[str, Any]) -> Start:
+    """The network that fits the weights, or a new one."""
+    if weights == "scratch":
+        return Start("resnet9", weights, {}, None, _SPEED["resnet9"])
+    if weights == "hub":
+        return Start("phinet", weights, {}, 160, _SPEED["phinet"])
+    found = inspection.find(opening.tensors(weights), weights)
+    if found is None:
+        raise InputError(
+            f"{weights} fits no network of treehead, torchvision or timm; leave --weights out, and "
+            "set backbone.architecture in the file to <file>.py:<function>."
+        )
+    own = found.settings if found.settings != backbone.get(found.architecture, {}) else {}
+    size = 160 if found.architecture == "phinet" else found.size
+    speed = _SPEED.get(found.architecture) or _timed(found.architecture, found.settings, size or 32)
+    return Start(found.architecture, weights, own, size, speed)
+
+
+def _timed(architecture: str, settings: dict[str, Any], size: int) -> tuple[float, int]:
+    """Images that the network trains in a second here, at its size."""
+    network, _ = network_of(architecture, settings, size)
+    images = torch.zeros(_TIMED, 3, size, size)
+    for _ in range(2):  # the first step allocates
+        begin = time.monotonic()
+        network.train()(images).sum().backward()
+    return _TIMED / (time.monotonic() - begin), size
 
 
 def _look(source: Source, listing: Listing, settings: dict[str, Any]) -> Seen:
@@ -152,18 +204,18 @@ def _look(source: Source, listing: Listing, settings: dict[str, Any]) -> Seen:
 def _layer(
     path: str,
     settings: dict[str, Any],
-    weights: str,
+    start: Start,
     found: Catalog,
     sizes: list[int],
     seen: Seen,
 ) -> str:
     n = found.counts["train"]
-    scratch = weights == "scratch"
+    scratch = start.weights == "scratch"
     side = max((each for each in _SIDES if each <= seen.side), default=_SIDES[0])
     # More epochs at 64 pixels teach a new network more than fewer at a larger size.
     side = min(side, 64) if scratch else side
-    architecture, size = ("resnet9", side) if scratch else ("phinet", 160)
-    speed, at = _SPEED[architecture]
+    size = start.size or side
+    speed, at = start.speed
     small = n < _SMALL
     epochs = round(_SECONDS * speed * (at / size) ** 2 / n)
     return _LAYER.format(
@@ -174,9 +226,10 @@ def _layer(
         source=settings["source"],
         side=side,
         tree=_tree(found),
-        architecture=architecture,
-        weights=weights,
+        architecture=start.architecture,
+        weights=start.weights,
         size=size,
+        own=_own(start),
         epochs=min(max(epochs, 1), 60),
         batch=_power(n / 40, 16, 128),
         rate=0.004 if scratch else 0.001,
@@ -184,6 +237,14 @@ def _layer(
         more=", and have more decay, since train is small" if small else "",
         decay="\n  epochs: 16\n  weight_decay: 2" if small else "",
     )
+
+
+def _own(start: Start) -> str:
+    """The lines of the network's settings, where they are not the defaults."""
+    if not start.settings:
+        return ""
+    lines = yaml.safe_dump({start.architecture: start.settings}, sort_keys=False)
+    return textwrap.indent(lines, "  ")
 
 
 def _power(value: float, low: int, high: int) -> int:

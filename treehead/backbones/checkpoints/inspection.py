@@ -32,10 +32,20 @@ _SIDE = 64
 
 
 class Found(NamedTuple):
-    """A network that a file fits, and the other names under which libraries have it."""
+    """A network that a file fits.
+
+    Args:
+        architecture, settings: as in the configuration.
+        size: side in pixels of the images that it reads by default; None for any.
+        dim: number of features.
+        parameters: how many it has.
+        fitted: its tensors.
+        others: other architectures with the same tensors.
+    """
 
     architecture: str
     settings: Settings
+    size: int | None
     dim: int
     parameters: int
     fitted: Fitted
@@ -63,29 +73,31 @@ def text(path: str, key: str | None = None) -> str:
 
 def find(loaded: Tensors, path: str, key: str | None = None) -> Found | None:
     """The network that the tensors of a file fit; None if it is none that we can build."""
+    if not any(value.ndim == 4 for value in loaded.values()):
+        return None
     for candidates in (_of_ours(loaded), *(_of(library, loaded) for library in _LIBRARIES)):
         named = []
         for architecture, settings, size in candidates:
-            network, dim = network_of(architecture, settings, size)
+            network, dim = network_of(architecture, settings, size or _SIDE)
             try:
                 fitted = matching.fit(loaded, network, dim, path, key)
             except InputError:
                 continue
             count = sum(parameter.numel() for parameter in network.parameters())
-            named.append(Found(architecture, settings, dim, count, fitted, []))
+            named.append(Found(architecture, settings, size, dim, count, fitted, []))
         if named:
             others = [found.architecture for found in named[1:]]
             return named[0]._replace(others=others)
     return None
 
 
-def _of_ours(loaded: Tensors) -> Iterator[tuple[str, Settings, int]]:
+def _of_ours(loaded: Tensors) -> Iterator[tuple[str, Settings, int | None]]:
     for file in pkgutil.iter_modules(networks.__path__):
         if file.name not in _LIBRARIES and (settings := suggested(file.name, loaded)):
-            yield file.name, settings, _SIDE
+            yield file.name, settings, None
 
 
-def _of(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int]]:
+def _of(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int | None]]:
     """A library's networks all of whose tensors have a shape that the file has."""
     if importlib.util.find_spec(library) is None:
         say(f"{library} is not installed, so its networks are not tried.")
