@@ -41,7 +41,7 @@ def drawn(dice: random.Random) -> tuple[str, dict]:
                 "alpha": dice.choice([0.25, 0.5, 1]),
                 "gamma": dice.choice([2, 4]),
                 "num_layers": dice.choice([4, 5, 6]),
-                "base_filters": dice.choice([8, 16]),
+                "base_filters": 16,
             }
         case "resnet9":
             return "resnet9", {"width": dice.choice([0.05, 0.25, 0.3, 1])}

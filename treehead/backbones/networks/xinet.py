@@ -1,6 +1,8 @@
 """micromind's XiNet (Ancilotto et al., ICCV 2023), for images of any side."""
 
-from typing import Annotated, Literal
+import itertools
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
@@ -32,6 +34,24 @@ def build(
     for place, layer in enumerate(network._layers[1:]):
         layer.adaptive_pooling = _Halved(min(place // 2, num_layers - 3))
     return network
+
+
+def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
+    """Settings of networks whose convolutions may have these shapes.
+
+    They are sought among those that people use: alpha in steps of 0.05.
+    """
+    stem = next((outputs for outputs, inputs, side, _ in kernels if (inputs, side) == (3, 7)), 0)
+    for base, twentieths in itertools.product((16, 4), range(1, 201)):
+        alpha = int(value) if (value := twentieths / 20).is_integer() else value
+        if stem and int(base * alpha) == stem:
+            for gamma, depth in itertools.product(range(2, 9), range(3, 13)):
+                yield {
+                    "alpha": alpha,
+                    "gamma": gamma,
+                    "num_layers": depth,
+                    "base_filters": base,
+                }
 
 
 class _Halved(nn.Module):
