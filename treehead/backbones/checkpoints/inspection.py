@@ -111,21 +111,26 @@ def _of(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int | No
 
 
 def suggested(architecture: str, loaded: Tensors) -> Settings:
-    """Settings of one of our networks with which it has the shapes of a file; {} if none has.
+    """Settings of one of our networks with which it has most of the shapes of a file.
 
     Args:
         architecture: as backbone.architecture, or a file of `networks`.
         loaded: all tensors of the file.
+
+    Returns:
+        The settings; {} if the network has other shapes with any, or none of them are sought.
     """
     module = network_file(architecture.partition("/")[0])
     if not hasattr(module, "suggest"):
         return {}
     shapes = _shapes(loaded)
+    found: tuple[int, Settings] = (0, {})
     for kernels in _kernels(loaded):
         for settings in module.suggest(kernels):
-            if _shapes(_outline(module, _SIDE, **settings).state_dict()) <= shapes:
-                return settings
-    return {}
+            own = _shapes(_outline(module, _SIDE, **settings).state_dict())
+            if own <= shapes and own.total() > found[0]:
+                found = own.total(), settings
+    return found[1]
 
 
 def _outline(module: ModuleType, size: int, *name: str, **settings: Any) -> nn.Module:

@@ -42,16 +42,14 @@ def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
     They are sought among those that people use: alpha in steps of 0.05.
     """
     stem = next((outputs for outputs, inputs, side, _ in kernels if (inputs, side) == (3, 7)), 0)
-    for base, twentieths in itertools.product((16, 4), range(1, 201)):
+    # Each layer has a convolution of 3 x 3, and each but the last two one of its attention.
+    depth, rest = divmod(sum(side == 3 for _, _, side, _ in kernels) + 6, 4)
+    if not stem or rest or not 3 <= depth <= 12:
+        return
+    for base, twentieths, gamma in itertools.product((16, 4), range(1, 201), range(2, 9)):
         alpha = int(value) if (value := twentieths / 20).is_integer() else value
-        if stem and int(base * alpha) == stem:
-            for gamma, depth in itertools.product(range(2, 9), range(3, 13)):
-                yield {
-                    "alpha": alpha,
-                    "gamma": gamma,
-                    "num_layers": depth,
-                    "base_filters": base,
-                }
+        if int(base * alpha) == stem:
+            yield {"alpha": alpha, "gamma": gamma, "num_layers": depth, "base_filters": base}
 
 
 class _Halved(nn.Module):
