@@ -94,12 +94,12 @@ def test_the_average_is_described_if_it_is_asked_for(tmp_path, capsys):
     assert "backbone.weights_key: state_dict_ema takes the average" in capsys.readouterr().out
 
 
-def test_a_model_of_torchvision_is_found():
-    torch.manual_seed(0)
-    whole = models.squeezenet1_1(num_classes=7).state_dict()
+@pytest.mark.parametrize(("name", "dim"), [("squeezenet1_1", 512), ("regnet_y_400mf", 440)])
+def test_a_model_of_torchvision_is_found(name: str, dim: int):
+    whole = models.get_model(name, num_classes=7).state_dict()
     found = inspection.find({f"module.{name}": value for name, value in whole.items()}, "w.pt")
-    assert (found.architecture, found.dim, found.settings) == ("torchvision/squeezenet1_1", 512, {})
-    assert found.fitted.head == {}
+    assert (found.architecture, found.dim, found.settings) == (f"torchvision/{name}", dim, {})
+    assert bool(found.fitted.head) == (name != "squeezenet1_1")
 
 
 def test_a_model_of_timm_is_found_and_its_twins_are_named():
