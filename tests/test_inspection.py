@@ -113,7 +113,17 @@ def test_a_model_of_timm_is_found_and_its_twins_are_named():
 def test_a_file_of_no_network_of_ours_leads_to_one_of_ones_own(tmp_path, capsys):
     torch.save({"l1.weight": torch.ones(3, 4)}, tmp_path / "w.pt")
     assert main(["inspect", str(tmp_path / "w.pt")]) == 0
-    assert "set\nbackbone.architecture to <file>.py:<function>" in capsys.readouterr().out
+    assert "set backbone.architecture to <file>.py:<function>" in capsys.readouterr().out
+
+
+def test_a_file_of_the_names_of_a_network_is_told_how_it_differs(tmp_path, capsys):
+    grey = models.squeezenet1_1(num_classes=7).state_dict()
+    grey["features.0.weight"] = grey["features.0.weight"][:, :1].clone()
+    torch.save(grey, tmp_path / "w.pt")
+    assert main(["inspect", str(tmp_path / "w.pt")]) == 0
+    text = capsys.readouterr().out
+    assert "Nearest is torchvision/squeezenet1_1, but 1 of 50 tensors have " in text
+    assert "first features.0.weight (64, 1, 3, 3), where the network has (64, 3, 3, 3)." in text
 
 
 def test_what_is_no_weights_file_is_one_sentence(tmp_path, capsys):

@@ -274,5 +274,5 @@ def test_another_width_is_told_with_both_shapes():
 def test_names_of_another_network_are_told():
     assert (
         "none of its 2 tensors, such as fc.weight, fc.bias, has a name of the network, such as "
-        "stem.0.weight, stem.1.weight; `treehead inspect w.pt` says which network and settings fit"
+        "stem.0.weight, stem.1.weight; `treehead inspect w.pt` says what it fits"
     ) in refusal(under("fc", HEAD))

@@ -12,7 +12,7 @@ from treehead.artifacts import InputError
 from treehead.backbones import weights
 from treehead.backbones.backbone import brought, hosted, network_of, pretrained
 from treehead.backbones.checkpoints import inspection, matching, opening
-from treehead.backbones.checkpoints.matching import Fitted
+from treehead.backbones.checkpoints.matching import Fitted, Misfit
 from treehead.console import say
 from treehead.data import hub
 
@@ -71,7 +71,7 @@ def _fitted(path: str, settings: dict[str, Any], network: nn.Module, dim: int) -
     loaded = opening.tensors(path)
     try:
         return matching.fit(loaded, network, dim, path, settings.get("weights_key"))
-    except InputError as error:
+    except Misfit as error:
         architecture, given = settings["architecture"], settings["settings"]
         would = {
             name: value

@@ -159,11 +159,6 @@ def _start(weights: str, backbone: dict[str, Any]) -> Start:
     if weights == "hub":
         return Start("phinet", weights, {}, 160, _SPEED["phinet"])
     found = inspection.find(opening.tensors(weights), weights)
-    if found is None:
-        raise InputError(
-            f"{weights} fits no network of treehead, torchvision or timm; leave --weights out, and "
-            "set backbone.architecture in the file to <file>.py:<function>."
-        )
     own = found.settings if found.settings != backbone.get(found.architecture, {}) else {}
     size = 160 if found.architecture == "phinet" else found.size
     speed = _SPEED.get(found.architecture) or _timed(found.architecture, found.settings, size or 32)

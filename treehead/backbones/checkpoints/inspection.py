@@ -17,7 +17,7 @@ from treehead.artifacts import InputError
 from treehead.backbones import networks
 from treehead.backbones.backbone import network_file, network_of
 from treehead.backbones.checkpoints import matching, opening
-from treehead.backbones.checkpoints.matching import Fitted
+from treehead.backbones.checkpoints.matching import Fitted, Misfit
 from treehead.console import progress, say
 
 Tensors = dict[str, Tensor]
@@ -61,34 +61,39 @@ def text(path: str, key: str | None = None) -> str:
     """
     loaded = opening.tensors(path)
     lines = [*_layout(path, loaded), ""]
-    if found := find(loaded, path, key):
+    try:
+        found = find(loaded, path, key)
         lines += [*_about(found), "", "To use it:", "", *_usage(path, key, found)]
-    else:
-        lines += [
-            "It fits no network of treehead, torchvision or timm. For a network of your own, set",
-            "backbone.architecture to <file>.py:<function> (docs/adding-a-backbone.md).",
-        ]
+    except InputError as error:
+        lines.append(str(error))
     return "\n".join(lines) + "\n"
 
 
-def find(loaded: Tensors, path: str, key: str | None = None) -> Found | None:
-    """The network that the tensors of a file fit; None if it is none that we can build."""
-    if not any(value.ndim == 4 for value in loaded.values()):
-        return None
+def find(loaded: Tensors, path: str, key: str | None = None) -> Found:
+    """The network that the tensors of a file fit.
+
+    Raises:
+        InputError: they fit none that we can build; the message says how the nearest one differs.
+    """
+    nearest = ""
     for candidates in (_of_ours(loaded), *(_of(library, loaded) for library in _LIBRARIES)):
         named = []
         for architecture, settings, size in candidates:
             network, dim = network_of(architecture, settings, size or _SIDE)
             try:
                 fitted = matching.fit(loaded, network, dim, path, key)
-            except InputError:
+            except Misfit as error:
+                nearest = nearest or f" Nearest is {architecture}, but {error.reason}."
                 continue
             count = sum(parameter.numel() for parameter in network.parameters())
             named.append(Found(architecture, settings, size, dim, count, fitted, []))
         if named:
             others = [found.architecture for found in named[1:]]
             return named[0]._replace(others=others)
-    return None
+    raise InputError(
+        f"{path} fits no network of treehead, torchvision or timm; set backbone.architecture to "
+        f"<file>.py:<function> for one of your own (docs/adding-a-backbone.md).{nearest}"
+    )
 
 
 def _of_ours(loaded: Tensors) -> Iterator[tuple[str, Settings, int | None]]:
@@ -98,15 +103,19 @@ def _of_ours(loaded: Tensors) -> Iterator[tuple[str, Settings, int | None]]:
 
 
 def _of(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int | None]]:
-    """A library's networks all of whose tensors have a shape that the file has."""
+    """A library's networks all of whose tensors have a shape, or a name, that the file has."""
+    if not any(value.ndim == 4 for value in loaded.values()):
+        return  # no convolution: no network for images
     if importlib.util.find_spec(library) is None:
         say(f"{library} is not installed, so its networks are not tried.")
         return
     module, shapes = network_file(library), _shapes(loaded)
+    ends = {name[place:] for name in loaded for place in _starts(name)}
     names = module.alike(loaded)
     for name in progress(names, f"trying {library}", len(names), "networks"):
         size = module.side(name)
-        if _shapes(_outline(module, size, name).state_dict()) <= shapes:
+        outline = _outline(module, size, name).state_dict()
+        if _shapes(outline) <= shapes or outline.keys() <= ends:
             yield f"{library}/{name}", {}, size
 
 
@@ -131,6 +140,11 @@ def suggested(architecture: str, loaded: Tensors) -> Settings:
             if own <= shapes and own.total() > found[0]:
                 found = own.total(), settings
     return found[1]
+
+
+def _starts(name: str) -> list[int]:
+    """Where the words of a name start."""
+    return [0, *(place + 1 for place, letter in enumerate(name) if letter == ".")]
 
 
 def _outline(module: ModuleType, size: int, *name: str, **settings: Any) -> nn.Module:

@@ -26,6 +26,17 @@ _AVERAGED = {"ema", "swa", "average", "averaged", "shadow"}
 _COUNTER = "num_batches_tracked"
 
 
+class Misfit(InputError):
+    """The tensors of a file are not those of a network; `reason` says in which way."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(
+            f"{path} does not fit backbone.architecture: {reason}; `treehead inspect {path}` says "
+            "what it fits."
+        )
+        self.reason = reason
+
+
 class Match(NamedTuple):
     """Names of the file for names of the network.
 
@@ -148,10 +159,10 @@ def _chosen(
 ) -> tuple[Match, list[Match]]:
     """The match to take, and averages that are as complete; the best one if none is complete."""
     if not matches:
-        raise InputError(
-            f"{path} does not fit backbone.architecture: none of its {len(loaded)} tensors, such "
-            f"as {_some(loaded)}, has a name of the network, such as {_some(wanted)}; "
-            f"{_remedy(path)}."
+        raise Misfit(
+            path,
+            f"none of its {len(loaded)} tensors, such as {_some(loaded)}, has a name of the "
+            f"network, such as {_some(wanted)}",
         )
     complete = [
         match
@@ -184,17 +195,18 @@ def _check(match: Match, loaded: Tensors, wanted: Tensors, path: str | Path) -> 
         spare = {*loaded} - {*match.names.values()}
         near = difflib.get_close_matches(missing[0], spare, n=2, cutoff=0)
         nearest = f"; nearest in the file: {_named(near, loaded)}" if near else ""
-        raise InputError(
-            f"{path} does not fit backbone.architecture: the file lacks {len(missing)} of the "
-            f"{len(needed)} tensors, first {_named(missing[:1], wanted)}{nearest}; "
-            f"{_remedy(path)}."
+        raise Misfit(
+            path,
+            f"the file lacks {len(missing)} of the {len(needed)} tensors, first "
+            f"{_named(missing[:1], wanted)}{nearest}",
         )
     wrong = [name for name in match.names if loaded[match.names[name]].shape != wanted[name].shape]
     if wrong:
-        raise InputError(
-            f"{path} does not fit backbone.architecture: {len(wrong)} of {len(needed)} tensors "
-            f"have another shape, first {_named([match.names[wrong[0]]], loaded)}, where the "
-            f"network has {tuple(wanted[wrong[0]].shape)}; {_remedy(path)}."
+        raise Misfit(
+            path,
+            f"{len(wrong)} of {len(needed)} tensors have another shape, first "
+            f"{_named([match.names[wrong[0]]], loaded)}, where the network has "
+            f"{tuple(wanted[wrong[0]].shape)}",
         )
 
 
@@ -265,10 +277,7 @@ def _check_depth(
         beside = group[:-1] == root and numbered and group[-1].isdigit()
         layers = any(loaded[name].ndim > 2 for name in names)
         if group not in heads and (within or (beside and layers)):
-            raise InputError(
-                f"{path} does not fit backbone.architecture: its network has more, "
-                f"{_named(names[:1], loaded)}; {_remedy(path)}."
-            )
+            raise Misfit(path, f"its network has more, {_named(names[:1], loaded)}")
 
 
 def _root(match: Match, wanted: Tensors) -> Words:
@@ -320,10 +329,6 @@ def _remarks(
         more = f" and {len(what) - 5} more" if len(what) > 6 else ""
         remarks.append(f"Not of the network: {', '.join(what[: 5 if more else 6])}{more}.")
     return remarks
-
-
-def _remedy(path: str | Path) -> str:
-    return f"`treehead inspect {path}` says which network and settings fit"
 
 
 def _summary(group: Words, names: list[str], loaded: Tensors) -> str:
