@@ -264,7 +264,8 @@ def test_two_processes_train_in_the_pipeline_as_well(own_run: Project, tmp_path:
 def test_the_manuals_backbone_trains_to_its_weights(own_run: Project, tmp_path: Path):
     """docs/adding-a-backbone.md: one file and one entry."""
     manual = (ROOT / "docs/adding-a-backbone.md").read_text()
-    code, entry = re.search(r"```python\n(.*?)```.*?```yaml\n(.*?)```", manual, re.DOTALL).groups()
+    section = manual.partition("\n## One file in the library")[2]
+    code, entry = re.search(r"```python\n(.*?)```.*?```yaml\n(.*?)```", section, re.DOTALL).groups()
     project = own_run.copy(tmp_path / "project")
     (project.folder / "treehead/backbones/networks/plain.py").write_text(code)
     plain = dotted(yaml.safe_load(entry))

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from treehead.artifacts import InputError
 from treehead.backbones import resizing
+from treehead.backbones.networks import own
 from treehead.backbones.whitening import Whitening
 
 
@@ -84,7 +85,7 @@ def build(
     """A backbone with its preprocessing, initialised from torch's global generator.
 
     Args:
-        architecture: a file of `networks`, or `<library>/<name>`.
+        architecture: a file of `networks`, `<library>/<name>`, or one's own `<file>.py:<function>`.
         settings: keyword arguments of that file's `build`, as under `backbone.<architecture>`.
         size: input side in pixels.
         normalization: `mean` and `std` of the data set per channel, on the 0..1 scale.
@@ -103,7 +104,7 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
     Raises:
         InputError: the network can't be built, can't read images of that size, or has no features.
     """
-    file, *name = architecture.split("/", 1)
+    file, *name = _parts(architecture)
     key = f"backbone.architecture {architecture}"
     at = f"backbone.image_size {size}"
     try:
@@ -111,8 +112,9 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
     except InputError:
         raise
     except Exception as error:  # libraries and networks of one's own fail in any way
+        reason = _reason(architecture, error)
         raise InputError(
-            f"{key} can't be built for {at} ({_reason(error)}); correct its settings or the size."
+            f"{key} can't be built for {at} ({reason}); correct its settings or the size."
         ) from error
     if not isinstance(network, nn.Module):
         raise InputError(
@@ -122,7 +124,7 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
         features = _features(network, size)
     except Exception as error:
         raise InputError(
-            f"{key} can't read images of {at} ({_reason(error)}); give a larger size."
+            f"{key} can't read images of {at} ({_reason(architecture, error)}); give a larger size."
         ) from error
     found = getattr(features, "shape", None)
     if not isinstance(features, Tensor) or len(found) not in (2, 4) or found[0] != 2:
@@ -153,9 +155,16 @@ def _features(network: nn.Module, size: int) -> Any:
             module.training = training
 
 
-def _reason(error: Exception) -> str:
+def _reason(architecture: str, error: Exception) -> str:
+    """What went wrong; in a network of one's own, with the line."""
     lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    told = lines[0] if lines else type(error).__name__
+    return own.told(error, told) if _parts(architecture)[0] == "own" else told
+
+
+def _parts(architecture: str) -> list[str]:
+    """The file of `networks` that builds an architecture, and what else its `build` takes."""
+    return ["own", architecture] if ".py:" in architecture else architecture.split("/", 1)
 
 
 def brought(
@@ -172,8 +181,8 @@ def brought(
     Returns:
         Some of `size`, `interpolation`, `crop`, `mean` and `std`, and more `settings` of `build`.
     """
-    library, *name = architecture.split("/", 1)
-    if not name or (source != library and sha256 is None):
+    library, *name = _parts(architecture)
+    if not name or library == "own" or (source != library and sha256 is None):
         return {}
     return network_file(library).brought(*name, settings, None if source == library else sha256)
 
@@ -195,6 +204,6 @@ def pretrained(architecture: str, size: int, file: str | None) -> dict[str, Tens
     return network_file(library).pretrained(name, size, file)
 
 
-def network_file(name: str) -> ModuleType:
-    """The module of `networks` with that name."""
-    return importlib.import_module(f"treehead.backbones.networks.{name}")
+def network_file(architecture: str) -> ModuleType:
+    """The module of `networks` that builds an architecture, or has that name."""
+    return importlib.import_module(f"treehead.backbones.networks.{_parts(architecture)[0]}")

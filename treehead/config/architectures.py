@@ -1,7 +1,8 @@
 """The architectures of backbones: each is a file of `treehead/backbones/networks`.
 
 The keyword arguments of its `build` are the settings under `backbone.<architecture>`. A library has
-a `build` that also takes a name; its architectures are `<library>/<name>`.
+a `build` that also takes a name; its architectures are `<library>/<name>`. A network of one's own
+is `<file>.py:<function>`.
 """
 
 from functools import cache
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from treehead.artifacts import InputError
-from treehead.config import signatures
+from treehead.config import own, signatures
 from treehead.config.signatures import Setting
 
 _NETWORKS = Path(__file__).parents[1] / "backbones" / "networks"
@@ -38,7 +39,15 @@ def libraries() -> list[str]:
 
 def key(architecture: str) -> str:
     """The key under `backbone` that holds the settings of an architecture."""
-    return architecture.partition("/")[0]
+    return "own" if own.is_own(architecture) else architecture.partition("/")[0]
+
+
+def label(architecture: str) -> str:
+    """An architecture as the name of a file, which may be in a folder of its library."""
+    if not own.is_own(architecture):
+        return architecture
+    path, _, function = architecture.rpartition(":")
+    return f"{Path(path).stem}-{function}"
 
 
 def module(architecture: str) -> str:
@@ -54,14 +63,20 @@ def check(backbone: dict[str, Any]) -> None:
     """
     chosen = backbone["architecture"]
     library, _, name = chosen.partition("/")
-    if chosen not in names() and not (name and library in libraries()):
-        valid = [*names(), *(f"{library}/<name>" for library in libraries())]
+    if own.is_own(chosen):
+        backbone["own"] = own.converted(chosen, backbone.get("own", {}))
+    elif chosen not in names() and not (name and library in libraries()):
+        valid = [
+            *names(),
+            *(f"{library}/<name>" for library in libraries()),
+            "<file>.py:<function>",
+        ]
         raise InputError(
             f"Config: backbone.architecture is {signatures.shown(chosen)}; "
             f"use {signatures.choices(valid, chosen)}."
         )
-    for own, settings in {**_taking("size"), **_taking("size", "name")}.items():
-        given = backbone.get(own, {})
-        if given or own == key(chosen):
-            converted = signatures.converted(f"backbone.{own}", given, settings)
-            backbone[own] = {name: converted.get(name) for name in given}
+    for file, settings in {**_taking("size"), **_taking("size", "name")}.items():
+        given = backbone.get(file, {})
+        if given or file == key(chosen):
+            converted = signatures.converted(f"backbone.{file}", given, settings)
+            backbone[file] = {name: converted.get(name) for name in given}

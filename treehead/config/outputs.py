@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from treehead.artifacts import InputError
-from treehead.config import provenance, settings, stages
+from treehead.config import architectures, provenance, settings, stages
 
 Config = dict[str, Any]
 
@@ -50,7 +50,7 @@ def dataset(config: Config) -> str:
 
 def weights(config: Config) -> str:
     """The canonical file of the first weights, without its suffix."""
-    architecture = config["backbone"]["architecture"]
+    architecture = architectures.label(config["backbone"]["architecture"])
     return f"resources/weights/{architecture}-{provenance.digest(stages.weights(config))}"
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from treehead.artifacts import InputError, read_json, read_text
-from treehead.config import architectures
+from treehead.config import architectures, own
 from treehead.data.catalog import Catalog
 from treehead.data.taxonomy import groups
 
@@ -58,9 +58,8 @@ def check(
         layers: the keys of the files of --configfile in their order, then of config/config.yaml.
     """
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    keys = (*architectures.names(), *architectures.libraries())
-    own = {key: {"type": "object"} for key in keys}
-    rules["properties"]["backbone"]["properties"] |= own
+    keys = ("own", *architectures.names(), *architectures.libraries())
+    rules["properties"]["backbone"]["properties"] |= {key: {"type": "object"} for key in keys}
     validator = _Validator(rules)
     for mistake in _targets_among(layers or {}, list(validator.schema["properties"])):
         raise InputError(f"Config: {mistake}.")
@@ -72,6 +71,8 @@ def check(
     errors = sorted(validator.iter_errors(config), key=_unknown_keys_first)
     if errors:
         raise InputError(f"Config: {_sentence(errors[0])}.")
+    if own.is_own(config["backbone"]["architecture"]):
+        _normalise(config, "backbone.architecture")
     architectures.check(config["backbone"])
     for key in ("results", "taxonomy", "dataset.source", "backbone.weights"):
         _normalise(config, key)

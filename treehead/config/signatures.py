@@ -123,6 +123,25 @@ def converted(where: str, given: dict[str, Any], settings: dict[str, Setting]) -
     return {key: values[key] for key in given if key in values}
 
 
+_NAMES = {
+    *("int", "float", "bool", "str", "list", "Literal", "Annotated", "Optional", "Union"),
+    *(limit.__name__ for limit in _LIMITS),
+}
+
+
+@cache
+def understood(annotation: str) -> bool:
+    """Whether an annotation of anybody's code is made of what is known here alone."""
+    nodes = list(ast.walk(ast.parse(annotation or "None", mode="eval")))
+    if not annotation or any(isinstance(node, ast.Attribute | ast.Lambda) for node in nodes):
+        return False
+    if {node.id for node in nodes if isinstance(node, ast.Name)} - _NAMES:
+        return False
+    with suppress(InputError):
+        return bool(_kind("", annotation))
+    return False
+
+
 @cache
 def _kind(key: str, annotation: str) -> Any:
     """The type that an annotation is."""

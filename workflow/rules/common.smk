@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
-from treehead.config import architectures, outputs, provenance, settings, stages, sweeps
+from treehead.config import architectures, own, outputs, provenance, settings, stages, sweeps
 from treehead.data import catalog, taxonomy, trees
 from treehead.artifacts import InputError
 
@@ -62,13 +62,15 @@ def code(rule, *heads, network=False):
     """A rule's script and the treehead modules that it imports: if one changes, the rule reruns.
 
     The modules of `heads`, and that of the architecture for a `network`, are those that the script
-    loads by name.
+    loads by name; a network of the user's own has its own files.
     """
-    script = f"workflow/scripts/{rule}.py"
-    modules = {f"treehead.heads.{HEADS[head].module}" for head in heads}
+    scripts = [f"workflow/scripts/{rule}.py"]
+    modules = sorted({f"treehead.heads.{HEADS[head].module}" for head in heads})
     if network:
-        modules.add(architectures.module(config["backbone"]["architecture"]))
-    return [script, *provenance.reached_modules(script, *sorted(modules))]
+        modules.append(architectures.module(config["backbone"]["architecture"]))
+        scripts += own.files(config["backbone"]["architecture"])
+    reached = {file for script in scripts for file in provenance.reached_modules(script, *modules)}
+    return [*scripts, *sorted(reached)]
 
 
 def file_of(split):
