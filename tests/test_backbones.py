@@ -290,7 +290,7 @@ def backbone_of(**changes: object) -> dict:
     [
         (
             {"architecture": "resnet"},
-            'backbone.architecture is "resnet"; use "resnet9", "airbench"',
+            'backbone.architecture is "resnet"; use "resnet9", "<file>.py:<function>", "airbench"',
         ),
         (
             {"architecture": "torchvision"},

@@ -402,14 +402,16 @@ IS_MODULE = re.compile(r"treehead/.*\.py$")
 # What loads modules by their names, which no import statement shows.
 HEADS_BY_NAME = "treehead/heads/fitting.py"
 NETWORKS_BY_NAME = "treehead/backbones/backbone.py"
+# A user's own file, which is no module of the library.
+OWN_BY_NAME = "treehead/backbones/own.py"
 
 
-def test_modules_are_loaded_by_name_in_two_places():
+def test_modules_are_loaded_by_name_in_three_places():
     """So the next test knows of all."""
     files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("treehead/**/*.py")}
     by_name = re.compile(r"import_module\(|__import__\(|run_path\(|run_module\(|spec_from")
     found = {file for file in files if by_name.search((ROOT / file).read_text())}
-    assert found == {HEADS_BY_NAME, NETWORKS_BY_NAME}
+    assert found == {HEADS_BY_NAME, NETWORKS_BY_NAME, OWN_BY_NAME}
 
 
 def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(

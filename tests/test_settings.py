@@ -70,7 +70,7 @@ def test_the_configs_of_the_brief_are_shipped():
 
 def test_the_default_has_every_key_of_the_schema_and_no_other(config: dict):
     """What an entry of heads or an architecture may hold, its module says."""
-    for name in (*architectures.names(), *architectures.libraries()):
+    for name in ("own", *architectures.names(), *architectures.libraries()):
         config["backbone"].pop(name, None)
     known = set(schema_keys(loaded(SCHEMA)))
     optional = {key for key in known if key.startswith(("dataset.splits.", "dataset.columns."))}

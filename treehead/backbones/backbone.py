@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from treehead.artifacts import InputError
-from treehead.backbones import resizing
-from treehead.backbones.networks import own
+from treehead.backbones import own, resizing
 from treehead.backbones.whitening import Whitening
 
 
@@ -206,4 +205,5 @@ def pretrained(architecture: str, size: int, file: str | None) -> dict[str, Tens
 
 def network_file(architecture: str) -> ModuleType:
     """The module of `networks` that builds an architecture, or has that name."""
-    return importlib.import_module(f"treehead.backbones.networks.{_parts(architecture)[0]}")
+    file = _parts(architecture)[0]
+    return own if file == "own" else importlib.import_module(f"treehead.backbones.networks.{file}")

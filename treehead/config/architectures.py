@@ -52,7 +52,8 @@ def label(architecture: str) -> str:
 
 def module(architecture: str) -> str:
     """The module that builds an architecture."""
-    return f"treehead.backbones.networks.{key(architecture)}"
+    folder = "" if own.is_own(architecture) else "networks."
+    return f"treehead.backbones.{folder}{key(architecture)}"
 
 
 def check(backbone: dict[str, Any]) -> None:
