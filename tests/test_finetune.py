@@ -348,3 +348,21 @@ def test_biases_and_scales_do_not_decay():
 def test_a_heads_macs_are_those_of_its_layers(kind: str):
     sizes = {"flat": 6 * 5, "parent": 6 * 3, "bottleneck": 6 * 3 + 3 * 5, "joint": 6 * 3 + 3 * 5}
     assert objective(objective=kind).macs() == sizes[kind]
+
+
+class Versioned(nn.Conv2d):
+    """Loads tensors of its own version alone, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *others):
+        assert local_metadata.get("version") == 2
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
+
+def test_a_network_that_loads_by_its_version_trains():
+    network = nn.Sequential(Versioned(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    backbone = Backbone(network, 4, 16, [0.5] * 3, [0.25] * 3)
+    before = copied(backbone)
+    finetune.finetune(backbone, coloured(20, 1), coloured(15, 2), SETTINGS)
+    assert not torch.equal(network[0].weight, before["network.0.weight"])

@@ -3,6 +3,7 @@
 Canonical names: `backbone.<name in the network>`, and `head.weight`, `head.bias`.
 """
 
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,22 @@ def into(network: nn.Module, path: str | Path) -> None:
     """Load the backbone's tensors of a canonical file into `network`."""
     tensors = {name: torch.from_numpy(array) for name, array in _part(path, "backbone").items()}
     try:
-        network.load_state_dict(tensors)
+        restore(network, tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise InputError(
             f"{path} is of another network ({reason}); delete it, and it is made again."
         ) from error
+
+
+def restore(network: nn.Module, tensors: Tensors) -> None:
+    """Put tensors into the network that they are from.
+
+    Modules such as torchvision's MNASNet load tensors by the version that wrote them: this one.
+    """
+    named = OrderedDict(tensors)
+    named._metadata = network.state_dict()._metadata
+    network.load_state_dict(named)
 
 
 def head(path: str | Path) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from treehead.artifacts import InputError, Tensors
 from treehead.backbones.backbone import Backbone
+from treehead.backbones.weights import restore
 from treehead.console import say
 from treehead.data import balance, dataset
 from treehead.training import compute, parallel
@@ -83,7 +84,7 @@ def finetune(
     _check_sizes(backbone, train, settings)
     training = partial(_train, model, train, val, settings, checkpoint=checkpoint)
     state, history = parallel.launch(training, settings["processes"], settings["device"])
-    model.load_state_dict(state)
+    restore(model, state)
     say(f"Kept epoch {max(history, key=lambda row: row.val_accuracy).epoch}, the best by val.")
     return head, history
 
