@@ -20,9 +20,8 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from treehead.artifacts import InputError
-from treehead.backbones import cost, weights
+from treehead.backbones import cost, initial, weights
 from treehead.backbones.backbone import Backbone, brought, build, network_of, pretrained
-from treehead.backbones.checkpoints import matching
 from treehead.backbones.networks import airbench, torchvision
 from treehead.config import architectures
 
@@ -539,20 +538,34 @@ def test_images_that_are_too_small_for_a_model_are_told_so():
         network_of("torchvision/vit_b_16", {}, 40)
 
 
-def test_torchvisions_own_weights_fit_the_network_without_its_classifier(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("squeezenet1_1", 64), ("mnasnet0_5", 32), *zip(TRANSFORMING, (32, 96), strict=True)],
+)
+def test_torchvisions_own_weights_give_the_features_that_torchvision_gives(
+    monkeypatch, tmp_path, name: str, size: int
+):
     """From torch's cache, where the file lies under the name that torchvision gives it."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    url = models.get_model_weights("squeezenet1_1").DEFAULT.url
     torch.manual_seed(7)
-    tensors = models.get_model("squeezenet1_1", weights=None).state_dict()
-    path = tmp_path / "hub" / "checkpoints" / Path(url).name
-    path.parent.mkdir(parents=True)
-    torch.save(tensors, path)
-    found = pretrained("torchvision/squeezenet1_1", 64, None)
-    network = torchvision.build(64, "squeezenet1_1")
-    fitted = matching.fit(found, network, 512, "torchvision").tensors
-    assert fitted.keys() == network.state_dict().keys()
-    assert all(torch.equal(value, tensors[name]) for name, value in fitted.items())
+    whole = as_with_weights(name, size)
+    url = models.get_model_weights(name).DEFAULT.url
+    file = tmp_path / "hub" / "checkpoints" / Path(url).name
+    file.parent.mkdir(parents=True)
+    torch.save(whole.state_dict(), file)
+    path = tmp_path / "weights.safetensors"
+    settings = {"architecture": f"torchvision/{name}", "settings": {}, "size": size}
+    origin = initial.write(path, settings | {"source": "torchvision"}, None)
+    assert origin["input"] == brought(f"torchvision/{name}", {}, "torchvision", None) | {
+        "size": size
+    }
+    network, dim = network_of(settings["architecture"], origin["input"]["settings"], size)
+    weights.into(network, path)
+    images = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        features = network.eval()(images)
+    assert torch.equal(features, read_by_the_classifier(whole, images))
+    assert features.shape == (2, dim)
 
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -92,14 +92,15 @@ def pretrained(name: str, size: int, file: None) -> dict[str, Tensor]:
         InputError: there is no such model, or its file can't be fetched.
     """
     _check(name)
-    options = {"aux_logits": False} if name in _TRANSFORMING else {}
     try:
-        model = models.get_model(name, weights="DEFAULT", **options)
+        model = models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"torchvision's weights of {name} can't be fetched ({error}); check the connection, or "
             "set backbone.weights to scratch or a file."
         ) from error
+    if name == "inception_v3":
+        model.AuxLogits = None  # torchvision removes googlenet's own
     return _without_classifier(model).state_dict()
 
 
