@@ -43,4 +43,5 @@ def test_weights_of_a_file_are_kept_with_both_hashes(tmp_path: Path):
     assert load_file(tmp_path / "w.safetensors").keys() == tensors.keys()
     assert hashed(tmp_path / "w.safetensors") == hashed(tmp_path / "drawn.safetensors")
     expected = {"source_sha256": hashed(given), "sha256": hashed(tmp_path / "w.safetensors")}
+    expected["input"] = {"size": 32}
     assert origin == WEIGHTS | {"source": "given"} | expected
