@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         description=_inspect.__doc__,
     )
     inspect.set_defaults(command=_inspect)
-    inspect.add_argument("weights", metavar="WEIGHTS", help="any file of weights")
+    inspect.add_argument("weights", nargs="+", metavar="WEIGHTS", help="a weights file")
     inspect.add_argument(
         "--key", metavar="NAME", help="the part of the file to take, such as state_dict_ema"
     )
@@ -101,7 +101,8 @@ def _inspect(options: argparse.Namespace) -> None:
     from treehead.backbones.checkpoints import inspection
 
     with console.shown():
-        print(inspection.text(options.weights, options.key), end="")
+        for path in options.weights:
+            print(inspection.text(path, options.key))
 
 
 if __name__ == "__main__":
