@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from training import PARENT_OF, SETTINGS, coloured, copied, fresh
 
@@ -13,7 +14,7 @@ from treehead.training.finetune import Classifier, Images
 from treehead.training.objectives import Objective
 from treehead.training.trainer import Trainer
 
-OBJECTIVES = ["flat", "bottleneck", "parent", "joint"]
+OBJECTIVES = ["flat", "bottleneck", "parent", "joint", "multitask"]
 
 
 def tuned(**changes: object) -> tuple[Backbone, nn.Module, list[finetune.Epoch]]:
@@ -42,13 +43,14 @@ def test_an_epoch_trains_backbone_and_head(objective: str, optimizer: str, sched
     for name, parameter in backbone.named_parameters():
         assert parameter.isfinite().all()
         assert not torch.equal(parameter, before[name]), f"{name} was not trained"
-    outputs = {"flat": 5, "bottleneck": 5, "parent": 3, "joint": 5}[objective]
+    outputs = 3 if objective == "parent" else 5
     logits = head(torch.zeros(1, backbone.dim))
     assert logits[head.chosen_by].shape == (1, outputs)
 
 
 @pytest.mark.parametrize(
-    ("objective", "least"), [("flat", 0.5), ("bottleneck", 0.5), ("parent", 0.7), ("joint", 0.5)]
+    ("objective", "least"),
+    [("flat", 0.5), ("bottleneck", 0.5), ("parent", 0.7), ("joint", 0.5), ("multitask", 0.5)],
 )
 def test_what_can_be_learned_is_learned(objective: str, least: float):
     """Of five colours a guess knows 0.2, of their parents 0.4."""
@@ -188,6 +190,7 @@ def test_all_that_a_head_learns_is_in_its_module_tree(kind: str):
     assert {name for name, _ in head.named_parameters()} == set(head.state_dict())
     sizes = {"flat": 6 * 5 + 5, "parent": 6 * 3 + 3}
     sizes |= {"bottleneck": 6 * 3 + 3 + 3 * 5 + 5, "joint": 6 * 3 + 3 + 3 * 5 + 5}
+    sizes["multitask"] = sizes["flat"] + sizes["joint"]
     assert sum(parameter.numel() for parameter in head.parameters()) == sizes[kind]
 
 
@@ -197,6 +200,7 @@ def test_right_answers_are_counted_on_each_level_that_the_objective_trains(
 ):
     head, fine = objective(objective=kind), torch.tensor([0, 1, 4, 2])
     truth = {"fine": fine.tolist(), "parent": [PARENT_OF[label] for label in fine]}
+    truth["child"] = truth["fine"]
     expected = {}
     for level, logits in head(features).items():
         answers = zip(logits.argmax(1).tolist(), truth[level], strict=True)
@@ -323,13 +327,15 @@ def test_the_first_epochs_train_on_smaller_images(monkeypatch):
         return loss(self, images, fine)
 
     monkeypatch.setattr(finetune.Classifier, "forward", noted)
-    tuned(epochs=3, progressive={"image_size": 12, "epochs": 2})
-    assert sizes == [12] * 6 + [16] * 3
+    tuned(
+        epochs=3, progressive=[{"until": 0.5, "image_size": 12}, {"until": 0.7, "image_size": 14}]
+    )
+    assert sizes == [12] * 5 + [14] * 2 + [16] * 2
 
 
 def test_images_that_the_network_can_not_read_are_told_before_the_first_epoch(monkeypatch):
     monkeypatch.setattr(finetune, "_train", lambda *_: pytest.fail("it began"))
-    small = {"image_size": 3, "epochs": 1}
+    small = [{"until": 0.5, "image_size": 3}]
     with pytest.raises(InputError, match=r"can't read images of 3 pixels .*image_size"):
         tuned(progressive=small)
 
@@ -347,6 +353,7 @@ def test_biases_and_scales_do_not_decay():
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_a_heads_macs_are_those_of_its_layers(kind: str):
     sizes = {"flat": 6 * 5, "parent": 6 * 3, "bottleneck": 6 * 3 + 3 * 5, "joint": 6 * 3 + 3 * 5}
+    sizes["multitask"] = sizes["flat"] + sizes["joint"]
     assert objective(objective=kind).macs() == sizes[kind]
 
 
@@ -366,3 +373,76 @@ def test_a_network_that_loads_by_its_version_trains():
     before = copied(backbone)
     finetune.finetune(backbone, coloured(20, 1), coloured(15, 2), SETTINGS)
     assert not torch.equal(network[0].weight, before["network.0.weight"])
+
+
+def test_multitask_is_flat_and_joint_side_by_side():
+    """So the class layer reads the features, and the parent layer what children need."""
+    torch.manual_seed(0)
+    both = objective(objective="multitask", tree_weight=0.4)
+    flat, joint = objective(objective="flat"), objective(objective="joint")
+    flat.first, joint.first, joint.second = both.flat, both.first, both.second
+    features, fine = torch.randn(7, 6), F.one_hot(torch.arange(7) % 5, 5).float()
+    torch.testing.assert_close(
+        both.loss(features, fine), flat.loss(features, fine) + 0.4 * joint.loss(features, fine)
+    )
+    assert both.right(features, fine.argmax(1)) == {
+        "parent": joint.right(features, fine.argmax(1))["parent"],
+        "child": joint.right(features, fine.argmax(1))["fine"],
+        "fine": flat.right(features, fine.argmax(1))["fine"],
+    }
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_the_scale_of_the_logits_is_folded_into_the_layers(kind: str):
+    scaled = objective(objective=kind, logit_scale=0.14)
+    features = torch.randn(7, 6)
+    before = scaled(features)
+    scaled.fold()
+    plain = objective(objective=kind)
+    plain.load_state_dict(scaled.state_dict())
+    for level, logits in plain(features).items():
+        torch.testing.assert_close(logits, before[level])
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (10, 10)])
+def test_muons_update_has_the_gradients_directions_and_nearly_equal_lengths(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    along = left.T @ optimization.orthogonal(matrix, 5) @ right.T
+    torch.testing.assert_close(along, along.diag().diag(), rtol=0, atol=1e-4)
+    assert along.diag().min() > 0.3
+    assert along.diag().max() < 1.3
+    torch.testing.assert_close(
+        optimization.orthogonal(matrix, 5), optimization.orthogonal(9 * matrix, 5)
+    )
+
+
+def test_muon_moves_filters_and_sgd_all_else():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.Linear(4, 5)]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    settings = {**SETTINGS, "optimizer": "muon", "weight_decay": 0.1}
+    chosen = optimization.optimizer(parameters, settings)
+    assert [group["weight_decay"] for group in chosen.param_groups] == [0, 0.1, 0]
+    assert [group["lr"] for group in chosen.param_groups] == [0.1, 0.01, 0.01]
+    others = [layers[0].bias, layers[1].weight, layers[1].bias]
+    copies = [nn.Parameter(parameter.detach().clone()) for parameter in others]
+    alone = torch.optim.SGD(
+        [{"params": copies[1:2], "weight_decay": 0.1}, {"params": [copies[0], copies[2]]}],
+        lr=0.01,
+        momentum=0.9,
+        nesterov=True,
+    )
+    filters = layers[0].weight.detach().clone()
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    gradient = layers[0].weight.grad.clone()
+    for copy, parameter in zip(copies, others, strict=True):
+        copy.grad = parameter.grad.clone()
+    chosen.step()
+    alone.step()
+    for copy, parameter in zip(copies, others, strict=True):
+        torch.testing.assert_close(copy, parameter)
+    expected = filters * 2 / filters.norm()
+    expected -= 0.1 * optimization.orthogonal(1.6 * gradient.flatten(1)).view_as(filters)
+    torch.testing.assert_close(layers[0].weight, expected)

@@ -28,10 +28,11 @@ SGD = {
     "optimizer": "sgd",
     "schedule": "triangle",
     "average": 0.9,
-    "progressive": {"image_size": 12, "epochs": 1},
+    "progressive": [{"until": 0.4, "image_size": 12}],
 }
 ADAM = {"epochs": 3, "optimizer": "adamw", "schedule": "onecycle", "gradient_clip": 0.1}
-KINDS = pytest.mark.parametrize("settings", [SGD, ADAM], ids=["sgd", "adamw"])
+MUON = SGD | {"optimizer": "muon", "muon_learning_rate": 0.1, "muon_momentum": 0.6}
+KINDS = pytest.mark.parametrize("settings", [SGD, ADAM, MUON], ids=["sgd", "adamw", "muon"])
 KILLS = 10
 
 

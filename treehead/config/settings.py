@@ -275,7 +275,8 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     if config["parent"]["objective"] == "finetuned" and not trains_parents:
         yield (
             "parent.objective finetuned takes the parent layer that the backbone is trained with, "
-            "and there is none; set finetune.objective to parent or joint, and finetune.epochs"
+            "and there is none; set finetune.objective to parent, joint or multitask, and "
+            "finetune.epochs"
         )
     library = backbone["weights"]
     if library in ("torchvision", "timm") and library != architectures.key(
@@ -304,4 +305,4 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
 
 def has_parents(variant: str) -> bool:
     """Whether a variant's own head has a parent layer, under which children can be fitted."""
-    return variant in ("parent", "joint")
+    return variant in ("parent", "joint", "multitask")

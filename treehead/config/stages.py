@@ -14,25 +14,32 @@ from treehead.data.taxonomy import Taxonomy, groups
 Config = dict[str, Any]
 
 # Settings of `finetune` that shape the head.
-_OBJECTIVE = ("objective", "bottleneck", "child_weight", "label_smoothing")
+_OBJECTIVE = ("objective", "bottleneck", "child_weight", "tree_weight", "label_smoothing")
 
 
 def _part(mapping: Config, *keys: str) -> Config:
     return {key: mapping[key] for key in keys}
 
 
-# Settings that only one choice of another setting uses.
+# Settings that only some choices of another setting use.
 _USED_WITH = {
-    "bottleneck": {"objective": "bottleneck"},
-    "child_weight": {"objective": "joint"},
-    "momentum": {"optimizer": "sgd"},
-    "warmup": {"schedule": "triangle"},
+    "bottleneck": {"objective": ("bottleneck",)},
+    "child_weight": {"objective": ("joint", "multitask")},
+    "tree_weight": {"objective": ("multitask",)},
+    "momentum": {"optimizer": ("sgd", "muon")},
+    "muon_learning_rate": {"optimizer": ("muon",)},
+    "muon_momentum": {"optimizer": ("muon",)},
+    "warmup": {"schedule": ("triangle",)},
 }
 
 
 def _used(part: Config) -> Config:
     """A copy without the settings that the choices made in it leave unused."""
-    return {key: part[key] for key in part if _USED_WITH.get(key, {}).items() <= part.items()}
+    return {
+        key: part[key]
+        for key in part
+        if all(part[choice] in users for choice, users in _USED_WITH.get(key, {}).items())
+    }
 
 
 def _parent_of(taxonomy: Taxonomy | None) -> list[int] | None:
@@ -116,7 +123,7 @@ def split(config: Config) -> Config:
 def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
     """Fine-tuning; with no epochs the weights are kept, and no other setting matters.
 
-    Only the objectives parent and joint depend on the tree; the others see one parent of all.
+    Only the objectives with parents depend on the tree; the others see one parent of all.
     """
     if config["finetune"]["epochs"] == 0:
         return {"epochs": 0, "network": network(config)}

@@ -11,7 +11,7 @@ from treehead.evaluation import metrics
 from treehead.training.objectives import Objective
 
 # What the names of the figures of each level begin with.
-_PREFIX = {"parent": "parent_", "fine": ""}
+_PREFIX = {"parent": "parent_", "child": "child_", "fine": ""}
 
 
 def evaluate(
@@ -45,6 +45,6 @@ def evaluate(
 
 def _answers(head: Objective, part: Embeddings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What each level predicts for the images as they are, and the truth, (n,) each."""
-    truth = {"parent": head.parent_of.numpy()[part.fine], "fine": part.fine}
+    truth = {"parent": head.parent_of.numpy()[part.fine], "child": part.fine, "fine": part.fine}
     logits = head(torch.from_numpy(part.features[0]))
     return {level: (each.argmax(1).numpy(), truth[level]) for level, each in logits.items()}

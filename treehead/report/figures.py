@@ -231,7 +231,7 @@ def variants(table: pd.DataFrame, title: str) -> Figure:
         "child_accuracy": "children,\nmean",
         "tree_accuracy": "tree",
     }
-    trees = table[table["network"].isin(["parent", "joint"])]
+    trees = table[table["network"].isin(["parent", "joint", "multitask"])]
     bars = [(row, column) for _, row in trees.iterrows() for column in names if column in row]
     places = np.arange(len(bars))
     for shift, (prefix, label, colour) in zip((-0.2, 0.2), sources, strict=True):

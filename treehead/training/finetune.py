@@ -16,7 +16,7 @@ from treehead.data import balance, dataset
 from treehead.training import compute, parallel
 from treehead.training.checkpoint import Checkpoint, noticing_signals
 from treehead.training.objectives import Objective
-from treehead.training.trainer import Classifier, Epoch, Images, Trainer, shrunk, size_in_epoch
+from treehead.training.trainer import Classifier, Epoch, Images, Trainer, shrunk
 
 # Images that the whitening layer is fitted to.
 WHITENED = 5000
@@ -85,6 +85,7 @@ def finetune(
     training = partial(_train, model, train, val, settings, checkpoint=checkpoint)
     state, history = parallel.launch(training, settings["processes"], settings["device"])
     restore(model, state)
+    head.fold()
     say(f"Kept epoch {max(history, key=lambda row: row.val_accuracy).epoch}, the best by val.")
     return head, history
 
@@ -92,7 +93,7 @@ def finetune(
 def _check_sizes(backbone: Backbone, train: Images, settings: dict[str, Any]) -> None:
     """Fail before the first epoch if the network can't read images of the sizes to come."""
     images = backbone.preprocess(torch.from_numpy(train.pixels[:2]))
-    sizes = {backbone.size, size_in_epoch(1, backbone, settings)}
+    sizes = {backbone.size, *(part["image_size"] for part in settings["progressive"])}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for size in sorted(sizes):
             try:
@@ -101,7 +102,7 @@ def _check_sizes(backbone: Backbone, train: Images, settings: dict[str, Any]) ->
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"The backbone can't read images of {size} pixels ({reason}); give a larger "
-                    "backbone.image_size or finetune.progressive.image_size."
+                    "backbone.image_size or finetune.progressive."
                 ) from error
             if shape != (len(images), backbone.dim):
                 raise InputError(

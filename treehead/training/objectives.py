@@ -1,4 +1,4 @@
-"""The head that a backbone is trained with, and its loss, for each of the four objectives."""
+"""The head that a backbone is trained with, and its loss, for each of the five objectives."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 
 class Objective(nn.Module):
-    """A head on the features, with its loss, for one of the four objectives.
+    """A head on the features, with its loss, for one of the five objectives.
 
     flat: dim -> classes. bottleneck: dim -> d -> classes. parent: dim -> parents.
-    joint: dim -> parents -> ReLU -> classes, with the loss parent + weight * fine.
+    joint: dim -> parents -> ReLU -> classes, with the loss parent + child_weight * children.
+    multitask: flat and joint on the same features, with the loss fine + tree_weight * joint.
     Its accuracy on the level `chosen_by` is the objective's.
 
     Args:
@@ -33,26 +34,43 @@ class Objective(nn.Module):
         classes, parents = len(parent_of), int(parent_of.max()) + 1
         self.kind = kind
         self.chosen_by = "parent" if kind == "parent" else "fine"
-        self.child_weight = settings["child_weight"] if kind == "joint" else 1.0
+        self.weights = _weights(settings)
+        self.scale = settings.get("logit_scale", 1.0)
         self.smoothing = settings["label_smoothing"]
         self.register_buffer("belongs", F.one_hot(parent_of, parents).float(), persistent=False)
         self.register_buffer("parent_of", parent_of, persistent=False)
         self.register_buffer("class_weights", class_weights, persistent=False)
         width = settings["bottleneck"] if kind == "bottleneck" else parents
         self.first = nn.Linear(dim, classes if kind == "flat" else width)
-        if kind in ("bottleneck", "joint"):
+        if kind in ("bottleneck", "joint", "multitask"):
             self.second = nn.Linear(width, classes)
+        if kind == "multitask":
+            self.flat = nn.Linear(dim, classes)
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """The logits that the loss sees: of the "parent", of the "fine" class, or of both."""
-        logits = self.first(features)
+        """The logits that the loss sees, by level.
+
+        These are of the "parent", of the "fine" class, and of the "child", which is the class by
+        the parent logits where there is one by the features too.
+        """
+        logits = self.scale * self.first(features)
         match self.kind:
             case "bottleneck":
-                return {"fine": self.second(logits)}
+                return {"fine": self.scale * self.second(logits)}
             case "joint":
-                return {"parent": logits, "fine": self.second(logits.relu())}
+                return {"parent": logits, "fine": self.scale * self.second(logits.relu())}
+            case "multitask":
+                child = self.scale * self.second(logits.relu())
+                return {"parent": logits, "child": child, "fine": self.scale * self.flat(features)}
             case _:
                 return {self.chosen_by: logits}
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Multiply the layers by the logits' scale, which is 1 from then on."""
+        for parameter in self.parameters():
+            parameter.mul_(self.scale)
+        self.scale = 1.0
 
     def loss(self, features: Tensor, fine: Tensor) -> Tensor:
         """Mean loss against probabilities of the fine classes, (n, classes).
@@ -65,7 +83,7 @@ class Objective(nn.Module):
             fine = fine * self.class_weights
         for level, logits in self(features).items():
             target = fine @ self.belongs if level == "parent" else fine
-            weight = 1.0 if level == "parent" else self.child_weight
+            weight = self.weights[level]
             smoothing = self.smoothing
             if self.class_weights is not None:  # torch smooths as if each target's sum were 1
                 target, smoothing = target.lerp(target.mean(1, keepdim=True), smoothing), 0.0
@@ -80,7 +98,7 @@ class Objective(nn.Module):
 
     def right(self, features: Tensor, fine: Tensor) -> dict[str, int]:
         """How many of the labels (n,) and of their parents the logits get right, by level."""
-        truth = {"parent": self.parent_of[fine], "fine": fine}
+        truth = {"parent": self.parent_of[fine], "child": fine, "fine": fine}
         return {
             level: int((logits.argmax(1) == truth[level]).sum())
             for level, logits in self(features).items()
@@ -89,3 +107,15 @@ class Objective(nn.Module):
     def macs(self) -> int:
         """Multiplications for one image."""
         return sum(layer.weight.numel() for layer in self.children())
+
+
+def _weights(settings: dict[str, Any]) -> dict[str, float]:
+    """The weight of each level's loss."""
+    match settings["objective"]:
+        case "joint":
+            return {"parent": 1.0, "fine": settings["child_weight"]}
+        case "multitask":
+            tree = settings["tree_weight"]
+            return {"parent": tree, "child": tree * settings["child_weight"], "fine": 1.0}
+        case _:
+            return {"parent": 1.0, "fine": 1.0}

@@ -192,7 +192,9 @@ class Trainer:
         images = augment.cutout(images, chosen["cutout"], generator)
         target = F.one_hot(fine, len(self.settings["parent_of"])).float()
         images, target = augment.mix(images, target, chosen, generator)
-        images = shrunk(images, size_in_epoch(self.epoch, backbone, self.settings))
+        steps = self.steps * self.settings["epochs"]
+        share = ((self.epoch - 1) * self.steps + self.step) / steps
+        images = shrunk(images, side_at(share, backbone, self.settings))
         return images.contiguous(memory_format=torch.channels_last), target
 
     def _end_epoch(self, speed: float) -> None:
@@ -228,10 +230,10 @@ def _step_seed(seed: int, epoch: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, step)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def size_in_epoch(epoch: int, backbone: Backbone, settings: dict[str, Any]) -> int:
-    """Side in pixels of the images that an epoch trains on: smaller ones in the first epochs."""
-    early = settings["progressive"]
-    return early["image_size"] if epoch <= early["epochs"] else backbone.size
+def side_at(share: float, backbone: Backbone, settings: dict[str, Any]) -> int:
+    """Side in pixels of the images after this share of the steps: smaller ones at first."""
+    early = (part for part in settings["progressive"] if share < part["until"])
+    return next(early, {"image_size": backbone.size})["image_size"]
 
 
 def shrunk(images: Tensor, size: int) -> Tensor:

@@ -30,18 +30,18 @@ def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        _identity_convolution(inputs, outputs),
+        identity_convolution(inputs, outputs),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
-        _identity_convolution(outputs, outputs),
+        identity_convolution(outputs, outputs),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
 
 
-def _identity_convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 3 x 3 convolution that first passes on each input channel as it is."""
-    layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+def identity_convolution(inputs: int, outputs: int, side: int = 3) -> nn.Conv2d:
+    """A convolution that first passes on each input channel as it is."""
+    layer = nn.Conv2d(inputs, outputs, side, padding="same", bias=False)
     nn.init.dirac_(layer.weight[: min(inputs, outputs)])
     return layer
