@@ -17,7 +17,8 @@ def optimizer(
     Args:
         parameters: what is trained.
         settings: `optimizer`, `learning_rate`, `weight_decay`, for sgd and muon the `momentum`
-            (Nesterov's), and for muon the `muon_learning_rate` and `muon_momentum` of filters.
+            (Nesterov's), and for muon the `muon_learning_rate` and `muon_momentum` of filters, and
+            the `precision` of the training, in which their updates are made orthogonal.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     rate = settings["learning_rate"]
@@ -65,6 +66,7 @@ class Muon(torch.optim.SGD):
         settings: dict[str, Any],
     ) -> None:
         momentum = settings["momentum"]
+        self.kind = getattr(torch, settings["precision"])
         muon = {"lr": settings["muon_learning_rate"], "momentum": settings["muon_momentum"]}
         super().__init__(
             [{"params": filters, "weight_decay": 0.0, **muon}, *groups],
@@ -85,7 +87,8 @@ class Muon(torch.optim.SGD):
             buffer.mul_(group["momentum"]).add_(weight.grad)
             update = weight.grad.add(buffer, alpha=group["momentum"])
             weight.mul_(len(weight) ** 0.5 / weight.norm())
-            weight.sub_(orthogonal(update.flatten(1)).view_as(weight), alpha=group["lr"])
+            direction = orthogonal(update.flatten(1).to(self.kind)).to(weight.dtype)
+            weight.sub_(direction.view_as(weight), alpha=group["lr"])
             weight.grad = None  # SGD passes over it
         super().step(closure)
 
