@@ -178,7 +178,7 @@ def test_a_backbone_that_is_not_trained_has_no_parent_to_take(own_dataset: Proje
     done = own_dataset.having(taken).snakemake("-n", "--", METRICS)
     assert done.returncode == 1
     told = done.stdout + done.stderr
-    assert "set finetune.objective to parent or joint, and finetune.epochs" in told
+    assert "set finetune.objective to parent, joint or multitask, and finetune.epochs" in told
 
 
 def test_a_second_call_runs_nothing_and_another_variant_runs_alone(compared: Project):

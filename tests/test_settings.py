@@ -165,6 +165,11 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("finetune.average", 1, "finetune.average is 1; it must be less than 1"),
         ("finetune.progressive", [{"until": 0.5, "size": 24}], "finetune.progressive.0.size is no"),
         ("finetune.progressive", [{"until": 2, "image_size": 24}], "finetune.progressive.0.until"),
+        (
+            "finetune.progressive",
+            [{"until": 0.5, "image_size": 24}, {"until": 0.2, "image_size": 20}],
+            "finetune.progressive has until [0.5, 0.2]; each must be larger than the one before",
+        ),
         ("networks", ["bottleneck"], "networks.0"),
         ("embed.views", ["flip"], "embed.views.0"),
         ("embed.views", ["identity", "identity"], "embed.views"),

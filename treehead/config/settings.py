@@ -272,6 +272,9 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
+    shares = [part["until"] for part in finetune["progressive"]]
+    if shares != sorted(set(shares)):
+        yield f"finetune.progressive has until {shares}; each must be larger than the one before"
     if config["parent"]["objective"] == "finetuned" and not trains_parents:
         yield (
             "parent.objective finetuned takes the parent layer that the backbone is trained with, "
