@@ -168,7 +168,7 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         (
             "finetune.progressive",
             [{"until": 0.5, "image_size": 24}, {"until": 0.2, "image_size": 20}],
-            "finetune.progressive has until [0.5, 0.2]; each must be larger than the one before",
+            r"finetune.progressive has until \[0.5, 0.2\]; each must be larger",
         ),
         ("networks", ["bottleneck"], "networks.0"),
         ("embed.views", ["flip"], "embed.views.0"),

@@ -1,13 +1,9 @@
 """What the machine computes with: its device, the precision that it is fast in, its memory."""
 
 import ctypes
-import math
-import time
-from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from treehead.artifacts import InputError
 
@@ -23,8 +19,7 @@ def device(setting: str, key: str) -> str:
 def precision(setting: str, device: str) -> torch.dtype:
     """The type of a network's products; "auto" takes bfloat16 where the hardware multiplies it.
 
-    A CPU without such instructions, or a virtual one that only names them, is slower than in
-    float32; so it is measured.
+    A CPU without such instructions converts each number, and is slower than in float32.
     """
     if setting == "auto":
         setting = "bfloat16" if _multiplies_bfloat16(device) else "float32"
@@ -47,24 +42,7 @@ def _multiplies_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
-    named = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return named and bfloat16_speed() > 1
-
-
-@cache
-def bfloat16_speed() -> float:
-    """How many times as fast as in float32 a convolution is in bfloat16 on this CPU."""
-    seconds = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
-    for _ in range(7):
-        for kind in seconds:
-            images = torch.ones(16, 64, 24, 24, dtype=kind).contiguous(
-                memory_format=torch.channels_last
-            )
-            weight = torch.ones(64, 64, 3, 3, dtype=kind)
-            start = time.perf_counter()
-            F.conv2d(images, weight, padding=1)
-            seconds[kind] = min(seconds[kind], time.perf_counter() - start)
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 # Parameters of glibc's mallopt: the sizes in bytes above which it trims its heap, and maps a block.
