@@ -8,6 +8,7 @@ import yaml
 from torchvision import models
 
 from treehead.__main__ import main
+from treehead.artifacts import InputError
 from treehead.backbones.backbone import network_of
 from treehead.backbones.checkpoints import inspection
 from treehead.config import architectures
@@ -124,6 +125,14 @@ def test_a_file_of_the_names_of_a_network_is_told_how_it_differs(tmp_path, capsy
     text = capsys.readouterr().out
     assert "Nearest is torchvision/squeezenet1_1, but 1 of 50 tensors have " in text
     assert "first features.0.weight (64, 1, 3, 3), where the network has (64, 3, 3, 3)." in text
+
+
+def test_the_nearest_network_is_the_one_with_the_fewest_other_tensors():
+    """ResNets of several widths have the names of one another."""
+    whole = models.wide_resnet50_2(num_classes=7).state_dict()
+    whole["conv1.weight"] = whole["conv1.weight"][:, :1].clone()
+    with pytest.raises(InputError, match=r"Nearest is torchvision/wide_resnet50_2, but 1 of "):
+        inspection.find(whole, "w.pt")
 
 
 def test_what_is_no_weights_file_is_one_sentence(tmp_path, capsys):

@@ -114,8 +114,8 @@ def test_layouts_made_at_random_fit(seed: int):
     order = list(loaded)
     dice.shuffle(order)
     found = fitted({name: loaded[name] for name in order}, dice.choice([NETWORK, POOLED]))
-    assert [torch.equal(*pair) for pair in zip(found.tensors.values(), OWN.values(), strict=True)]
-    assert all(map(torch.equal, found.tensors.values(), OWN.values()))
+    pairs = zip(found.tensors.values(), OWN.values(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
     assert bool(found.head) == any(value is HEAD["weight"] for value in loaded.values())
 
 

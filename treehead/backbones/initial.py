@@ -76,7 +76,7 @@ def _fitted(path: str, settings: dict[str, Any], network: nn.Module, dim: int) -
         would = {
             name: value
             for name, value in inspection.suggested(architecture, loaded).items()
-            if value != given[name]
+            if value != given.get(name)
         }
         if not would:
             raise

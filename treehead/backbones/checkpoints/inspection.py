@@ -4,6 +4,7 @@ import importlib.util
 import pkgutil
 from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from treehead.console import progress, say
 Tensors = dict[str, Tensor]
 Shapes = Counter[tuple[int, ...]]
 Settings = dict[str, Any]
+# An architecture, its settings, the side of its images (None for any), and it without numbers.
+Candidate = tuple[str, Settings, int | None, nn.Module]
 
 # In the order in which they are tried.
 _LIBRARIES = ("torchvision", "timm")
@@ -75,34 +78,39 @@ def find(loaded: Tensors, path: str, key: str | None = None) -> Found:
     Raises:
         InputError: they fit none that we can build; the message says how the nearest one differs.
     """
-    nearest = ""
+    near: list[tuple[int, str]] = []
+    shapes = _shapes(loaded)
     for candidates in (_of_ours(loaded), *(_of(library, loaded) for library in _LIBRARIES)):
         named = []
-        for architecture, settings, size in candidates:
-            network, dim = network_of(architecture, settings, size or _SIDE)
+        for architecture, settings, size, outline in candidates:
             try:
+                if not _shapes(outline.state_dict()) <= shapes:  # only its names fit
+                    matching.fit(loaded, outline, 0, path, key)
+                network, dim = network_of(architecture, settings, size or _SIDE)
                 fitted = matching.fit(loaded, network, dim, path, key)
             except Misfit as error:
-                nearest = nearest or f" Nearest is {architecture}, but {error.reason}."
+                near.append((error.wrong, f" Nearest is {architecture}, but {error.reason}."))
                 continue
             count = sum(parameter.numel() for parameter in network.parameters())
             named.append(Found(architecture, settings, size, dim, count, fitted, []))
         if named:
             others = [found.architecture for found in named[1:]]
             return named[0]._replace(others=others)
+    nearest = min(near, key=itemgetter(0))[1] if near else ""
     raise InputError(
         f"{path} fits no network of treehead, torchvision or timm; set backbone.architecture to "
         f"<file>.py:<function> for one of your own (docs/adding-a-backbone.md).{nearest}"
     )
 
 
-def _of_ours(loaded: Tensors) -> Iterator[tuple[str, Settings, int | None]]:
+def _of_ours(loaded: Tensors) -> Iterator[Candidate]:
     for file in pkgutil.iter_modules(networks.__path__):
         if file.name not in _LIBRARIES and (settings := suggested(file.name, loaded)):
-            yield file.name, settings, None
+            outline = _outline(network_file(file.name), _SIDE, **settings)
+            yield file.name, settings, None, outline
 
 
-def _of(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int | None]]:
+def _of(library: str, loaded: Tensors) -> Iterator[Candidate]:
     """A library's networks all of whose tensors have a shape, or a name, that the file has."""
     if not any(value.ndim == 4 for value in loaded.values()):
         return  # no convolution: no network for images
@@ -114,9 +122,10 @@ def _of(library: str, loaded: Tensors) -> Iterator[tuple[str, Settings, int | No
     names = module.alike(loaded)
     for name in progress(names, f"trying {library}", len(names), "networks"):
         size = module.side(name)
-        outline = _outline(module, size, name).state_dict()
-        if _shapes(outline) <= shapes or outline.keys() <= ends:
-            yield f"{library}/{name}", {}, size
+        outline = _outline(module, size, name)
+        tensors = outline.state_dict()
+        if _shapes(tensors) <= shapes or tensors.keys() <= ends:
+            yield f"{library}/{name}", {}, size, outline
 
 
 def suggested(architecture: str, loaded: Tensors) -> Settings:
@@ -162,7 +171,7 @@ def _shapes(tensors: Tensors) -> Shapes:
 
 def _kernels(loaded: Tensors) -> Iterator[list[tuple[int, ...]]]:
     """Shapes of convolutions in the order of their names: of the file, and of each part of it."""
-    root = len(matching.shared(tuple(name.split(".")) for name in loaded))
+    root = _root(loaded)
     groups: dict[str, list[tuple]] = {"": []}
     for name, value in loaded.items():
         words = name.split(".")
@@ -174,9 +183,14 @@ def _kernels(loaded: Tensors) -> Iterator[list[tuple[int, ...]]]:
         yield [shape for _, shape in sorted(ordered)]
 
 
+def _root(loaded: Tensors) -> int:
+    """How many words all names begin with."""
+    return len(matching.shared(tuple(name.split(".")) for name in loaded))
+
+
 def _layout(path: str, loaded: Tensors) -> list[str]:
     """The file, and its tensors by the first word in which their names differ."""
-    root = len(matching.shared(tuple(name.split(".")) for name in loaded))
+    root = _root(loaded)
     groups: dict[str, list[Tensor]] = {}
     for name, value in loaded.items():
         groups.setdefault(".".join(name.split(".")[: root + 1]), []).append(value)

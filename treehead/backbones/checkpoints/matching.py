@@ -27,14 +27,14 @@ _COUNTER = "num_batches_tracked"
 
 
 class Misfit(InputError):
-    """The tensors of a file are not those of a network; `reason` says in which way."""
+    """`wrong` tensors of a file are not those of a network; `reason` says in which way."""
 
-    def __init__(self, path: str | Path, reason: str) -> None:
+    def __init__(self, path: str | Path, wrong: int, reason: str) -> None:
         super().__init__(
             f"{path} does not fit backbone.architecture: {reason}; `treehead inspect {path}` says "
             "what it fits."
         )
-        self.reason = reason
+        self.wrong, self.reason = wrong, reason
 
 
 class Match(NamedTuple):
@@ -161,6 +161,7 @@ def _chosen(
     if not matches:
         raise Misfit(
             path,
+            len(wanted),
             f"none of its {len(loaded)} tensors, such as {_some(loaded)}, has a name of the "
             f"network, such as {_some(wanted)}",
         )
@@ -197,6 +198,7 @@ def _check(match: Match, loaded: Tensors, wanted: Tensors, path: str | Path) -> 
         nearest = f"; nearest in the file: {_named(near, loaded)}" if near else ""
         raise Misfit(
             path,
+            len(missing),
             f"the file lacks {len(missing)} of the {len(needed)} tensors, first "
             f"{_named(missing[:1], wanted)}{nearest}",
         )
@@ -204,6 +206,7 @@ def _check(match: Match, loaded: Tensors, wanted: Tensors, path: str | Path) -> 
     if wrong:
         raise Misfit(
             path,
+            len(wrong),
             f"{len(wrong)} of {len(needed)} tensors have another shape, first "
             f"{_named([match.names[wrong[0]]], loaded)}, where the network has "
             f"{tuple(wanted[wrong[0]].shape)}",
@@ -277,7 +280,7 @@ def _check_depth(
         beside = group[:-1] == root and numbered and group[-1].isdigit()
         layers = any(loaded[name].ndim > 2 for name in names)
         if group not in heads and (within or (beside and layers)):
-            raise Misfit(path, f"its network has more, {_named(names[:1], loaded)}")
+            raise Misfit(path, len(names), f"its network has more, {_named(names[:1], loaded)}")
 
 
 def _root(match: Match, wanted: Tensors) -> Words:
