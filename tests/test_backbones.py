@@ -22,6 +22,7 @@ from torchvision.transforms import v2
 from treehead.artifacts import InputError
 from treehead.backbones import cost, initial, weights
 from treehead.backbones.backbone import Backbone, brought, build, network_of, pretrained
+from treehead.backbones.convolution import Convolution
 from treehead.backbones.networks import airbench, torchvision
 from treehead.config import architectures
 
@@ -623,3 +624,28 @@ def test_weights_that_can_not_be_fetched_are_told_so(monkeypatch, tmp_path):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="torchvision's weights of squeezenet1_1 can't be fetched"):
         pretrained("torchvision/squeezenet1_1", 64, None)
+
+
+@pytest.mark.parametrize(
+    ("side", "height", "width"), [(2, 1, 2), (2, 2, 2), (3, 2, 3), (3, 3, 3), (3, 1, 9)]
+)
+def test_the_matrix_of_a_small_map_gives_what_the_convolution_gives(
+    side: int, height: int, width: int
+):
+    torch.manual_seed(side)
+    layer = Convolution(3, 5, side).double()
+    given = torch.randn(4, 3, height, width, dtype=torch.float64)
+    results = []
+    for training in (True, False):
+        x = given.clone().requires_grad_()
+        layer.train(training).zero_grad()
+        y = layer(x)
+        assert y.grad_fn.name().startswith("Permute") == training
+        y.square().sum().backward()
+        results.append((y.detach(), x.grad, layer.weight.grad.clone()))
+    for product, convolution in zip(*results, strict=True):
+        torch.testing.assert_close(product, convolution)
+
+
+def test_a_map_of_more_pixels_than_the_kernel_is_convolved():
+    assert "Conv" in Convolution(3, 5, 3)(torch.zeros(1, 3, 5, 2)).grad_fn.name()

@@ -38,6 +38,12 @@ def decided(settings: dict[str, Any]) -> dict[str, Any]:
     return settings | {"device": on, "precision": name}
 
 
+def products(settings: dict[str, Any]) -> torch.autocast:
+    """A context in which products are made in the precision of settings that are `decided`."""
+    kind = getattr(torch, settings["precision"])
+    return torch.autocast(settings["device"], kind, enabled=kind != torch.float32)
+
+
 def _multiplies_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

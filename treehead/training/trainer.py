@@ -85,7 +85,6 @@ class Trainer:
         self.average = optimization.average(self.model, decay) if decay else None
         self.optimizer = optimization.optimizer(self.model.parameters(), settings)
         self.schedule = optimization.schedule(self.optimizer, settings, steps)
-        self.precision = compute.precision(settings["precision"], self.device)
         once = torch.Generator().manual_seed(_step_seed(settings["seed"], 0, 0))
         self.mirrored = torch.rand(len(train.fine), generator=once) < 0.5
         self.epoch, self.step, self.loss_sum, self.first_loss, self.rate = 1, 0, 0.0, None, 0.0
@@ -160,7 +159,7 @@ class Trainer:
         torch.manual_seed(key + parallel.rank())
         mine = parallel.part(len(rows))
         share = (mine.stop - mine.start) / len(rows)
-        with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
+        with compute.products(self.settings):
             loss = share * self.stepping(images[mine], fine[mine])
         (value,) = parallel.total(loss.item())
         guess = self.model.head.mean_weight(fine)
@@ -244,7 +243,7 @@ def shrunk(images: Tensor, size: int) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(model: Classifier, images: Images, settings: dict[str, Any]) -> float:
-    """Accuracy on images as they are, in float32; each process of a group takes a part of them."""
+    """Accuracy on images as they are; each process of a group takes a part of them."""
     model.eval()
     mine = parallel.part(len(images.fine))
     size, n = settings["batch_size"], mine.stop - mine.start
@@ -253,6 +252,10 @@ def evaluate(model: Classifier, images: Images, settings: dict[str, Any]) -> flo
         images.batch(slice(start, min(start + size, mine.stop)), settings["device"])
         for start in starts
     )
-    level = model.head.chosen_by
-    (right,) = parallel.total(sum(model.head.right(model.backbone(x), y)[level] for x, y in parts))
+    level, right = model.head.chosen_by, 0
+    for x, y in parts:
+        with compute.products(settings):
+            features = model.backbone(x)
+        right += model.head.right(features.float(), y)[level]
+    (right,) = parallel.total(right)
     return right / len(images.fine)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le, MaxLen, MinLen
 from torch import nn
 
+from treehead.backbones.convolution import Convolution
 from treehead.backbones.whitening import Whitening
 
 
@@ -40,8 +41,8 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def identity_convolution(inputs: int, outputs: int, side: int = 3) -> nn.Conv2d:
+def identity_convolution(inputs: int, outputs: int, side: int = 3) -> Convolution:
     """A convolution that first passes on each input channel as it is."""
-    layer = nn.Conv2d(inputs, outputs, side, padding="same", bias=False)
+    layer = Convolution(inputs, outputs, side)
     nn.init.dirac_(layer.weight[: min(inputs, outputs)])
     return layer

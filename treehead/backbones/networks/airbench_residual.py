@@ -59,8 +59,8 @@ class _MaxAndMean(nn.Module):
     """Maps (n, dim, h, w) to the sum of their largest and their mean value, (n, dim)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = x.flatten(2)
-        return pixels.amax(2) + pixels.mean(2)
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # whose gradient is channels_last, as x is
+        return pixels.amax(1) + pixels.mean(1)
 
 
 def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:

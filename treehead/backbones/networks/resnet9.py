@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
+from treehead.backbones.convolution import Convolution
+
 
 def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> nn.Module:
     """Five levels of channels, each times `width`."""
@@ -35,7 +37,7 @@ def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:
 
 def _convolution(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
     layers = [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        Convolution(inputs, outputs),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     ]
