@@ -25,6 +25,7 @@ from torchvision.transforms import v2
 
 from treehead.backbones import inputs
 from treehead.backbones.backbone import Backbone, build
+from treehead.backbones.convolution import Convolution
 from treehead.config import stages
 from treehead.training import compute, finetune, trainer
 from treehead.training.objectives import Objective
@@ -81,8 +82,11 @@ def built(config: Config) -> Backbone:
 
 
 def plain(config: Config) -> nn.Sequential:
-    """The same network with a linear classifier, in PyTorch's own layout, NCHW."""
+    """The same network of PyTorch's own layers with a linear classifier, in its own layout, NCHW."""
     backbone = built(config)
+    for layer in backbone.network.modules():
+        if isinstance(layer, Convolution):
+            layer.__class__ = nn.Conv2d
     classifier = nn.Linear(backbone.dim, config["dataset"]["classes"])
     return nn.Sequential(backbone.network, classifier)
 

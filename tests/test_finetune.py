@@ -392,6 +392,26 @@ def test_multitask_is_flat_and_joint_side_by_side():
     }
 
 
+def test_self_distillation_teaches_the_parent_path_what_the_class_layer_says():
+    torch.manual_seed(0)
+    features, fine = torch.randn(7, 6), F.one_hot(torch.arange(7) % 5, 5).float()
+    taught = objective(objective="multitask", tree_weight=1, child_weight=1, self_distillation=1)
+    logits = taught(features)
+    own = logits["fine"].softmax(1).detach()
+    parents = torch.stack([own[:, torch.tensor(PARENT_OF) == p].sum(1) for p in range(3)], 1)
+    expected = (
+        F.cross_entropy(logits["parent"], parents)
+        + F.cross_entropy(logits["child"], own)
+        + F.cross_entropy(logits["fine"], fine, label_smoothing=SETTINGS["label_smoothing"])
+    )
+    torch.testing.assert_close(taught.loss(features, fine), expected)
+    taught.loss(features, fine).backward()
+    alone = objective(objective="flat")
+    alone.first.load_state_dict(taught.flat.state_dict())
+    alone.loss(features, fine).backward()
+    torch.testing.assert_close(taught.flat.weight.grad, alone.first.weight.grad)
+
+
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_the_scale_of_the_logits_is_folded_into_the_layers(kind: str):
     scaled = objective(objective=kind, logit_scale=0.14)

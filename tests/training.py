@@ -19,6 +19,7 @@ SETTINGS: dict[str, Any] = {
     "bottleneck": 3,
     "child_weight": 1.5,
     "tree_weight": 0.5,
+    "self_distillation": 0.0,
     "logit_scale": 1,
     "batch_size": 8,
     "optimizer": "adamw",

@@ -14,7 +14,14 @@ from treehead.data.taxonomy import Taxonomy, groups
 Config = dict[str, Any]
 
 # Settings of `finetune` that shape the head.
-_OBJECTIVE = ("objective", "bottleneck", "child_weight", "tree_weight", "label_smoothing")
+_OBJECTIVE = (
+    "objective",
+    "bottleneck",
+    "child_weight",
+    "tree_weight",
+    "self_distillation",
+    "label_smoothing",
+)
 
 
 def _part(mapping: Config, *keys: str) -> Config:
@@ -26,6 +33,7 @@ _USED_WITH = {
     "bottleneck": {"objective": ("bottleneck",)},
     "child_weight": {"objective": ("joint", "multitask")},
     "tree_weight": {"objective": ("multitask",)},
+    "self_distillation": {"objective": ("multitask",)},
     "momentum": {"optimizer": ("sgd", "muon")},
     "muon_learning_rate": {"optimizer": ("muon",)},
     "muon_momentum": {"optimizer": ("muon",)},

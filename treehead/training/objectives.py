@@ -12,7 +12,9 @@ class Objective(nn.Module):
 
     flat: dim -> classes. bottleneck: dim -> d -> classes. parent: dim -> parents.
     joint: dim -> parents -> ReLU -> classes, with the loss parent + child_weight * children.
-    multitask: flat and joint on the same features, with the loss fine + tree_weight * joint.
+    multitask: flat and joint on the same features, with the loss fine + tree_weight * joint; the
+    targets of joint are mixed with the probabilities of flat (self-distillation: Zhang et al., ICCV
+    2019), which are `self_distillation` of them.
     Its accuracy on the level `chosen_by` is the objective's.
 
     Args:
@@ -37,6 +39,7 @@ class Objective(nn.Module):
         self.weights = _weights(settings)
         self.scale = settings.get("logit_scale", 1.0)
         self.smoothing = settings["label_smoothing"]
+        self.distilled = settings["self_distillation"] if kind == "multitask" else 0.0
         self.register_buffer("belongs", F.one_hot(parent_of, parents).float(), persistent=False)
         self.register_buffer("parent_of", parent_of, persistent=False)
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -56,20 +59,21 @@ class Objective(nn.Module):
         logits = self.scale * self.first(features)
         match self.kind:
             case "bottleneck":
-                return {"fine": self.scale * self.second(logits)}
+                return {"fine": self.second(logits)}
             case "joint":
-                return {"parent": logits, "fine": self.scale * self.second(logits.relu())}
+                return {"parent": logits, "fine": self.second(logits.relu())}
             case "multitask":
-                child = self.scale * self.second(logits.relu())
-                return {"parent": logits, "child": child, "fine": self.scale * self.flat(features)}
+                flat = self.scale * self.flat(features)
+                return {"parent": logits, "child": self.second(logits.relu()), "fine": flat}
             case _:
                 return {self.chosen_by: logits}
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Multiply the layers by the logits' scale, which is 1 from then on."""
-        for parameter in self.parameters():
-            parameter.mul_(self.scale)
+        """Multiply the layers on the features by the logits' scale, which is 1 from then on."""
+        for name, parameter in self.named_parameters():
+            if not name.startswith("second."):
+                parameter.mul_(self.scale)
         self.scale = 1.0
 
     def loss(self, features: Tensor, fine: Tensor) -> Tensor:
@@ -78,19 +82,22 @@ class Objective(nn.Module):
         With class weights, each part of a mixed image has the weight of its own class. The sum over
         the batch is divided by n, not by the weights.
         """
-        total = torch.zeros((), device=features.device)
         if self.class_weights is not None:
             fine = fine * self.class_weights
-        for level, logits in self(features).items():
-            target = fine @ self.belongs if level == "parent" else fine
-            weight = self.weights[level]
-            smoothing = self.smoothing
-            if self.class_weights is not None:  # torch smooths as if each target's sum were 1
-                target, smoothing = target.lerp(target.mean(1, keepdim=True), smoothing), 0.0
-            total = total + weight * F.cross_entropy(
-                logits.float(), target, label_smoothing=smoothing
-            )
-        return total
+        logits = {level: values.float() for level, values in self(features).items()}
+        losses = []
+        for level, values in logits.items():
+            target = self._at(level, fine)
+            target = target.lerp(target.mean(1, keepdim=True), self.smoothing)
+            if self.distilled and level != "fine":
+                own = logits["fine"].detach().softmax(1) * fine.sum(1, keepdim=True)
+                target = target.lerp(self._at(level, own), self.distilled)
+            losses.append(self.weights[level] * F.cross_entropy(values, target))
+        return torch.stack(losses).sum()
+
+    def _at(self, level: str, fine: Tensor) -> Tensor:
+        """Probabilities of the fine classes, (n, classes), as those of a level."""
+        return fine @ self.belongs if level == "parent" else fine
 
     def mean_weight(self, fine: Tensor) -> float:
         """The mean weight of a batch of probabilities of the fine classes, (n, classes)."""
