@@ -82,7 +82,7 @@ def built(config: Config) -> Backbone:
 
 
 def plain(config: Config) -> nn.Sequential:
-    """The same network of PyTorch's own layers with a linear classifier, in its own layout, NCHW."""
+    """The same network in PyTorch's own layers and layout, NCHW, with a linear classifier."""
     backbone = built(config)
     for layer in backbone.network.modules():
         if isinstance(layer, Convolution):

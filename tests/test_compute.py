@@ -12,7 +12,7 @@ from treehead.training import checkpoint, compute
 
 def test_the_device_is_what_there_is(monkeypatch: pytest.MonkeyPatch):
     def chosen(name: str) -> str:
-        return compute.device(name, "embed.device")
+        return compute.device({"device": name, "portable": False}, "embed")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [chosen(name) for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
@@ -44,7 +44,7 @@ def test_a_named_precision_is_taken_as_it_is():
 
 def test_a_saved_state_is_known_by_what_auto_came_to(monkeypatch):
     """One that moves to a machine with another arithmetic is not resumed there."""
-    settings = {"epochs": 1, "device": "auto", "precision": "auto", "seed": 0}
+    settings = {"epochs": 1, "device": "auto", "precision": "auto", "portable": False, "seed": 0}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     keys = []
     for capabilities in ({}, {"avx512_bf16": True}):

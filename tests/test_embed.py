@@ -260,6 +260,6 @@ def test_features_stand_in_the_order_of_views_and_images():
 
 def test_on_a_cpu_the_backbone_is_opened_as_its_onnx(exported: Exported):
     images = pictures(3)
-    settings = {"threads": 1, "network": {}}
+    settings = {"threads": 1, "network": {}, "portable": False}
     with embed.opened(exported.path, "no weights", settings, "cpu") as run:
         np.testing.assert_array_equal(run(images), embed.with_onnx(exported.path, 1)(images))

@@ -45,6 +45,7 @@ SETTINGS: dict[str, Any] = {
     },
     "device": "cpu",
     "precision": "float32",
+    "portable": False,
     "processes": 1,
     "parent_of": PARENT_OF,
     "seed": 0,

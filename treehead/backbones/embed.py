@@ -1,4 +1,4 @@
-"""Features of images from the frozen backbone: onnxruntime on a CPU, torch on a GPU."""
+"""Features of images from the frozen backbone, through onnxruntime or torch."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -106,7 +106,7 @@ def with_onnx(path: str | Path, threads: int) -> Run:
 
 
 def with_torch(backbone: nn.Module, device: str) -> Run:
-    """The same with torch, for a GPU, in full float32 precision."""
+    """The same with torch, in full float32 precision."""
     backbone = backbone.to(device).eval()
 
     @torch.inference_mode()
@@ -123,15 +123,19 @@ def opened(
 ) -> Iterator[Run]:
     """Give the frozen backbone as a function: as ONNX on a CPU, through torch on a GPU.
 
+    Through torch on a CPU too if it shall be portable: onnxruntime can't be told which instructions
+    to use.
+
     Args:
         onnx: what `export` wrote.
         tensors: the weights, a canonical file.
-        settings: of the `embed` stage, with the `network` and the `threads`.
+        settings: of the `embed` stage: `network`, `threads` and `portable`.
         device: "cpu" or "cuda".
     """
-    if device == "cpu":
+    if device == "cpu" and not settings["portable"]:
         yield with_onnx(onnx, settings["threads"])
         return
+    torch.set_num_threads(settings["threads"])
     backbone = build(**settings["network"])
     weights.into(backbone.network, tensors)
     with frozen(backbone):

@@ -115,7 +115,7 @@ def weights(config: Config) -> Config:
         shape |= _part(config["dataset"], "image_size")
     source = config["backbone"]["weights"]
     origin = {
-        "scratch": {"seed": config["seed"]},
+        "scratch": {"seed": config["seed"], **config["compute"]},
         "hub": _part(config["backbone"], "revision", "sha256"),
         "timm": _part(config["backbone"], "revision", "sha256"),
     }
@@ -144,6 +144,7 @@ def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
         "parent_of": _parents_of_objective(config, taxonomy),
         "seed": config["seed"],
         "threads": config["threads"]["backbone"],
+        **config["compute"],
     }
 
 
@@ -171,6 +172,7 @@ def embed(config: Config, part: str) -> Config:
         **_part(config["embed"], "batch_size", "device"),
         "network": network(config),
         "threads": config["threads"]["backbone"],
+        **config["compute"],
     }
 
 

@@ -8,12 +8,35 @@ import torch
 from treehead.artifacts import InputError
 
 
-def device(setting: str, key: str) -> str:
-    """ "cpu" or "cuda"; "auto" takes the GPU if there is one. `key` names the setting in errors."""
+def device(settings: dict[str, Any], stage: str) -> str:
+    """ "cpu" or "cuda"; "auto" takes the GPU if there is one.
+
+    Args:
+        settings: of the stage: `device`, and `portable`, which is for the CPU alone.
+        stage: its name in the configuration, for errors.
+
+    Raises:
+        InputError: there is no GPU, or no processor of the kind that `portable` needs.
+    """
+    setting = settings["device"]
+    if settings["portable"]:
+        _check_portable(setting, f"{stage}.device")
+        return "cpu"
     available = setting != "cpu" and torch.cuda.is_available()
     if setting == "cuda" and not available:
-        raise InputError(f"{key} is cuda, but torch sees no GPU; set it to auto or cpu.")
+        raise InputError(f"{stage}.device is cuda, but torch sees no GPU; set it to auto or cpu.")
     return "cuda" if available else "cpu"
+
+
+def _check_portable(device: str, key: str) -> None:
+    if device == "cuda":
+        raise InputError(f"{key} is cuda, and compute.portable is for CPUs; set one of the two.")
+    if (found := torch.backends.cpu.get_cpu_capability()) != "AVX2":
+        raise InputError(
+            f"compute.portable needs an x86-64 processor with AVX2, but torch uses {found} here; "
+            "set it to false, or if you call the library yourself, set the variables of "
+            "treehead.config.portable before torch is imported."
+        )
 
 
 def precision(setting: str, device: str) -> torch.dtype:
@@ -33,9 +56,14 @@ def decided(settings: dict[str, Any]) -> dict[str, Any]:
     """
     if settings["epochs"] == 0:
         return settings
-    on = device(settings["device"], "finetune.device")
-    name = str(precision(settings["precision"], on)).removeprefix("torch.")
-    return settings | {"device": on, "precision": name}
+    on, wanted = device(settings, "finetune"), settings["precision"]
+    if settings["portable"] and wanted == "bfloat16":
+        raise InputError(
+            "finetune.precision is bfloat16, which has no portable products; set it to auto or "
+            "float32, or compute.portable to false."
+        )
+    chosen = precision("float32" if settings["portable"] else wanted, on)
+    return settings | {"device": on, "precision": str(chosen).removeprefix("torch.")}
 
 
 def products(settings: dict[str, Any]) -> torch.autocast:

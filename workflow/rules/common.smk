@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
-from treehead.config import architectures, own, outputs, provenance, settings, stages, sweeps
+from treehead.config import architectures, own, outputs, portable, provenance, settings, stages, sweeps
 from treehead.data import catalog, taxonomy, trees
 from treehead.artifacts import InputError
 
@@ -19,6 +19,7 @@ FILES = workflow.configfiles if workflow.is_main_process else []
 try:
     LAYERS = {file: settings.keys(file) for file in map(os.path.relpath, FILES)}
     settings.check(config, workflow.source_path("../schemas/config.schema.yaml"), LAYERS)
+    os.environ.update(portable.environment(config))
     outputs.check(config, LAYERS)
     DATASET = outputs.dataset(config)
     CATALOG = catalog.known(

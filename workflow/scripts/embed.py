@@ -10,7 +10,7 @@ with console.job(snakemake.log[0]):
     given = snakemake.input
     images, fine = dataset.part(given.images, given.table, split, settings["split"])
     network = inputs.complete(settings["network"], given.brought, given.statistics)
-    device = compute.device(settings["device"], "embed.device")
+    device = compute.device(settings, "embed")
     with embed.opened(given.onnx, given.weights, settings | {"network": network}, device) as run:
         features = embed.embed(
             images, settings["views"], run, settings["batch_size"], f"embed {split}"
