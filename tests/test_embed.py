@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import nn
 
-from treehead.backbones import embed
+from treehead.backbones import embed, weights
 from treehead.backbones.backbone import Backbone, build
 
 ROOT = Path(__file__).parents[1]
@@ -263,3 +263,15 @@ def test_on_a_cpu_the_backbone_is_opened_as_its_onnx(exported: Exported):
     settings = {"threads": 1, "network": {}, "portable": False}
     with embed.opened(exported.path, "no weights", settings, "cpu") as run:
         np.testing.assert_array_equal(run(images), embed.with_onnx(exported.path, 1)(images))
+
+
+def test_for_portable_features_the_backbone_is_opened_in_torch(tmp_path: Path):
+    network = {"architecture": "resnet9", "settings": {"width": 0.125}, "size": 16}
+    network["normalization"] = NORMALIZATION
+    backbone, images = build(**network), pictures(3)
+    weights.save(tmp_path / "weights.safetensors", backbone.network.state_dict(), {})
+    settings = {"threads": 1, "network": network, "portable": True}
+    with torch.inference_mode():
+        expected = backbone.eval()(torch.from_numpy(images))
+    with embed.opened("no.onnx", tmp_path / "weights.safetensors", settings, "cpu") as run:
+        np.testing.assert_array_equal(run(images), expected)

@@ -45,6 +45,7 @@ SETTINGS = [
     ({"embed.device": "cpu"}, EMBEDDED),
     ({"backbone.resnet9.width": 0.125}, {"fetch_weights": 1, **FINETUNED}),
     ({"seed": 1}, {"fetch_weights": 1, **FINETUNED}),
+    ({"compute.portable": True}, {"fetch_weights": 1, **FINETUNED}),
     ({"backbone.phinet.alpha": 1}, EVALUATED),
     ({"finetune.child_weight": 1}, FINETUNED),
     ({"finetune.bottleneck": 20}, EVALUATED),
