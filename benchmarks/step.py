@@ -7,6 +7,7 @@ its operations, and writes both to results/bench.
 import argparse
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ TREE = taxonomy.from_clusters(np.arange(100) // 5, [str(fine) for fine in range(
 def timed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
     """The function, which adds the seconds that each call takes to a list."""
 
+    @wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
         start = time.perf_counter()
         result = function(*arguments, **named)
