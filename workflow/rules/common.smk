@@ -10,7 +10,16 @@ sys.path.insert(0, workflow.basedir)
 PATHS = [workflow.basedir, os.environ.get("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, PATHS)))
 
-from treehead.config import architectures, own, outputs, portable, provenance, settings, stages, sweeps
+from treehead.config import (
+    architectures,
+    own,
+    outputs,
+    portable,
+    provenance,
+    settings,
+    stages,
+    sweeps,
+)
 from treehead.data import catalog, taxonomy, trees
 from treehead.artifacts import InputError
 
