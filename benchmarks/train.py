@@ -160,7 +160,9 @@ def embedding(config: Config, bench: Bench) -> Row:
     return row | against_peak(row, 1, bench)
 
 
-def configured(config: Config, larger: Config, architecture: str, size: int) -> Config:
+def configured(
+    config: Config, larger: Config, architecture: str, size: int, precision: str
+) -> Config:
     """The config of one row: the ResNet track's augmentation at 32 px, the PhiNet's above.
 
     Args:
@@ -168,13 +170,14 @@ def configured(config: Config, larger: Config, architecture: str, size: int) -> 
         larger: the layer over it for the study's PhiNet at 160 px.
         architecture: of the backbone.
         size: side of its input in pixels.
+        precision: of our trainer.
     """
     shared, theirs = config["finetune"], larger["finetune"]
     augment = {"rotation": 0, "crop": 4, "mix": "none"} if size == SIDE else theirs["augment"]
     small = architecture == "phinet" and size >= larger["backbone"]["image_size"]
     own = {
         "objective": "flat",
-        "precision": "auto",
+        "precision": precision,
         "augment": shared["augment"] | {"flip": "random"} | augment,
         "batch_size": (theirs if small else shared)["batch_size"],
     }
@@ -238,6 +241,7 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[32, 64, 160], help="in pixels (default 32 64 160)"
     )
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     options = parser.parse_args()
     config, larger = (
         yaml.safe_load(Path(f"config/{name}.yaml").read_text()) for name in ("config", "cifar100")
@@ -245,11 +249,11 @@ def main() -> None:
     settings.check(config, "workflow/schemas/config.schema.yaml")
     threads = config["threads"]["backbone"]
     torch.set_num_threads(threads)
-    precisions = dict.fromkeys([torch.float32, compute.precision("auto", "cpu")])
+    precisions = dict.fromkeys([torch.float32, compute.precision(options.precision, "cpu")])
     peaks = {precision: contestants.peak(precision, options.seconds) for precision in precisions}
     bench = Bench(drawn(), options.rounds, options.seconds, peaks)
     cases = [
-        configured(config, larger, name, size)
+        configured(config, larger, name, size, options.precision)
         for name in NAMES
         for size in options.sizes
         if size <= LARGEST.get(name, size)
