@@ -27,6 +27,10 @@ class Convolution(nn.Conv2d):
         small = 1 < x.shape[2] * x.shape[3] <= self.weight[0, 0].numel()
         if small and self.training and x.device.type == "cpu":
             return product(x, self.weight)
+        return self.convolved(x)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The same by torch's own convolution, whatever the map."""
         return super().forward(F.pad(x, self.more) if self.more else x)
 
 
