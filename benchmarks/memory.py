@@ -45,7 +45,7 @@ def main() -> None:
         "results": str(results),
         "dataset": {"name": "large", "source": str(pictures), "image_size": options.side},
         "taxonomy": "clusters-10",
-        "backbone": {"image_size": 32, "resnet9": {"width": 0.0625}},
+        "backbone": {"image_size": 32},
         "finetune": {"epochs": 1, "steps_per_epoch": 50, "objective": "flat"},
         "embed": {"views": ["identity"]},
     }

@@ -34,10 +34,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def merged(path: Path) -> dict:
-    """The layer over the defaults, checked and completed as the graph does it."""
+def merged(*layers: str | Path) -> dict:
+    """Layers over the defaults, checked and completed as the graph does it."""
     config = draft.defaults()
-    update_config(config, yaml.safe_load(path.read_text()))
+    for path in map(Path, layers):
+        update_config(config, yaml.safe_load(path.read_text()))
     settings.check(config, "workflow/schemas/config.schema.yaml")
     settings.complete(config, catalog.known(config["dataset"], path.with_suffix(".json"), True))
     return config
@@ -103,7 +104,9 @@ def test_the_network_is_that_of_the_weights_with_its_settings(project: Path):
     network, _ = network_of("airbench", {"widths": [8, 16]}, 32)
     torch.save({"state_dict": network.state_dict()}, "../own.pth")
     assert main(["init", "../My Food", "--weights", "../own.pth"]) == 0
-    backbone = merged(project / "config/my-food.yaml")["backbone"]
+    config = merged("config/finetune.yaml", project / "config/my-food.yaml")
+    assert config["finetune"]["optimizer"] == "adamw"
+    backbone = config["backbone"]
     assert (backbone["architecture"], backbone["weights"]) == ("airbench", "../own.pth")
     assert backbone["airbench"] == {"widths": [8, 16]}
     assert backbone["image_size"] == 64

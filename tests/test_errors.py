@@ -135,7 +135,7 @@ def test_a_class_with_two_parents_is_told_before_anything_runs(mine: Project):
 def test_weights_of_another_shape_are_told_with_the_tensor_and_both_shapes(
     pristine: Project, mine: Project
 ):
-    (path,) = pristine.folder.glob("resources/weights/resnet9-*.safetensors")
+    (path,) = pristine.folder.glob("resources/weights/airbench_residual-*.safetensors")
     tensors = load_file(path)
     name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
     whole, cut = tensors[name].shape, tensors[name][:-1].shape

@@ -43,7 +43,7 @@ SETTINGS = [
     ({"threads.heads": 2}, HEADS),
     ({"embed.views": ["identity"]}, {**HEADS, "embed": 1}),
     ({"embed.device": "cpu"}, EMBEDDED),
-    ({"backbone.resnet9.width": 0.125}, {"fetch_weights": 1, **FINETUNED}),
+    ({"backbone.airbench_residual.middles": [8, 8, 8]}, {"fetch_weights": 1, **FINETUNED}),
     ({"seed": 1}, {"fetch_weights": 1, **FINETUNED}),
     ({"compute.portable": True}, {"fetch_weights": 1, **FINETUNED}),
     ({"backbone.phinet.alpha": 1}, EVALUATED),
@@ -318,7 +318,7 @@ def own_taxonomy(project: Project) -> Project:
 
 
 def test_a_class_that_moves_retrains_a_backbone_that_learns_from_parents(own_taxonomy: Project):
-    """Here the fine-tuning objective is joint, so nothing below it is valid."""
+    """Here the fine-tuning objective is multitask, so nothing below it is valid."""
     with edited(own_taxonomy.folder / "tree.json") as content:
         content["tree"]["8"]["85"] = len(content["tree"]["8"])
         del content["tree"]["7"]["85"]
@@ -426,7 +426,7 @@ def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
     scripts = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("workflow/scripts/*.py")}
     heads = sweeps.expand(effective(pristine)["heads"])
     modules = {name: f"treehead/heads/{name}.py" for name in sweeps.modules()}
-    network = "treehead/backbones/networks/resnet9.py"
+    network = "treehead/backbones/networks/airbench_residual.py"
     command = [sys.executable, "-c", LOADED, network, *sorted(scripts), *modules.values()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {path: with_code({path, *files}) for path, files in json.loads(done.stdout).items()}

@@ -66,7 +66,7 @@ def test_the_metrics_have_all_that_others_rely_on(metrics: dict[str, Any]):
     for row in metrics["per_parent"]:
         assert row.keys() >= {"parent", "recall", "child_accuracy", "count"}
     assert metrics["dataset"]["name"] == "demo100"
-    assert metrics["backbone"]["architecture"] == "resnet9"
+    assert metrics["backbone"]["architecture"] == "airbench_residual"
 
 
 def test_the_metrics_agree_with_one_another(metrics: dict[str, Any]):

@@ -159,7 +159,7 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
             "ResNet9",
             'is "ResNet9"; use "resnet9", .*"torchvision/<name>" or "xinet"',
         ),
-        ("backbone.weights", "torchvision", "torchvision has no weights of resnet9; set"),
+        ("backbone.weights", "torchvision", "torchvision has no weights of airbench_residual; set"),
         ("finetune.device", "gpu", "finetune.device is 'gpu'; it must be one of auto, cpu, cuda"),
         ("finetune.processes", 0, "finetune.processes is 0; it must be at least 1"),
         ("finetune.average", 1, "finetune.average is 1; it must be less than 1"),
@@ -332,6 +332,7 @@ def test_paths_of_data_weights_and_taxonomy_are_normalised(config: dict, tmp_pat
     for key, value in (OWN | {"dataset.source": ".//config/"}).items():
         changed(config, key, value)
     changed(config, "taxonomy", "./config//config.yaml")
+    changed(config, "finetune.epochs", 0)
     changed(config, "backbone.weights", f"{tmp_path}/../{tmp_path.name}//w.pt")
     (tmp_path / "w.pt").touch()
     settings.check(config, SCHEMA)
@@ -346,6 +347,7 @@ def test_home_is_expanded_in_every_path(config: dict, tmp_path: Path, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("tree.json", "w.pt"):
         (tmp_path / name).touch()
+    changed(config, "finetune.epochs", 0)
     given = OWN | {"dataset.source": "~", "taxonomy": "~/tree.json", "backbone.weights": "~/w.pt"}
     for key, value in given.items():
         changed(config, key, value)
@@ -360,6 +362,7 @@ def test_a_folder_called_hub_is_not_the_hub(config: dict, tmp_path: Path, monkey
     (tmp_path / "hub").mkdir()
     for name in ("clusters-3", "scratch"):
         (tmp_path / name).touch()
+    changed(config, "finetune.epochs", 0)
     given = {"dataset.source": "./hub", "taxonomy": "./clusters-3", "backbone.weights": "./scratch"}
     for key, value in (OWN | given).items():
         changed(config, key, value)
@@ -477,8 +480,12 @@ def test_a_setting_is_a_finite_number(config: dict, key: str, number: float):
             "dataset.source hub is uoft-cs/cifar100",
         ),
         ({"taxonomy": "no/tree.json"}, "the file no/tree.json of taxonomy does not exist"),
-        ({"backbone.weights": "hub"}, "the hub has no resnet9"),
+        ({"backbone.weights": "hub"}, "the hub has no airbench_residual"),
         ({"backbone.weights": "no/file.pt"}, "the file no/file.pt of backbone.weights"),
+        (
+            {"backbone.weights": "config/config.yaml"},
+            "muon scales each filter anew, .* backbone.weights is config/config.yaml; put ",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_told(config: dict, changes: dict, sentence: str):
@@ -496,6 +503,7 @@ def test_a_users_own_dataset_with_a_taxonomy_is_valid(config: dict):
         "dataset.train_per_class": None,
         "taxonomy": "config/config.yaml",
         "backbone.weights": "config/config.yaml",
+        "finetune.optimizer": "adamw",
     }
     for key, value in own.items():
         changed(config, key, value)

@@ -36,14 +36,14 @@ _EVEN = 1.5
 # How long training may take, and how many images two cores train in a second, each at a side in
 # pixels (`make bench`). Work grows with the area. Other networks are timed on this many images.
 _SECONDS = 600
-_SPEED = {"resnet9": (480, 64), "phinet": (60, 160)}
+_SPEED = {"airbench_residual": (300, 64), "phinet": (60, 160)}
 _TIMED = 16
 
 _LAYER = """\
 {about}
 #
 # Next:
-#   snakemake --cores 2 --configfile {out} -- {results}/{{hierarchy100/metrics,chosen}}.json
+#   snakemake --cores 2 --configfile {layers} -- {results}/{{hierarchy100/metrics,chosen}}.json
 #   treehead show {results}
 results: {results}
 
@@ -63,7 +63,6 @@ finetune:
   epochs: {epochs}  # at most ten minutes on two cores
   objective: flat
   batch_size: {batch}
-  learning_rate: {rate}
   class_weights: none  # balanced: rare classes count as much as frequent ones
 
 # The heads make about as many steps an epoch as on CIFAR-100{more}.
@@ -155,7 +154,7 @@ def _name(source: str) -> str:
 def _start(weights: str, backbone: dict[str, Any]) -> Start:
     """The network that fits the weights, or a new one."""
     if weights == "scratch":
-        return Start("resnet9", weights, {}, None, _SPEED["resnet9"])
+        return Start("airbench_residual", weights, {}, None, _SPEED["airbench_residual"])
     if weights == "hub":
         return Start("phinet", weights, {}, 160, _SPEED["phinet"])
     found = inspection.find(opening.tensors(weights), weights)
@@ -215,7 +214,7 @@ def _layer(
     epochs = round(_SECONDS * speed * (at / size) ** 2 / n)
     return _LAYER.format(
         about="\n".join(f"# {line}" for line in _about(settings["source"], found, sizes, seen)),
-        out=path,
+        layers=path if scratch else f"config/finetune.yaml {path}",
         results=f"results/{settings['name']}",
         name=settings["name"],
         source=settings["source"],
@@ -227,7 +226,6 @@ def _layer(
         own=_own(start),
         epochs=min(max(epochs, 1), 60),
         batch=_power(n / 40, 16, 128),
-        rate=0.004 if scratch else 0.001,
         head_batch=_power(2 * n / 88, 64, 1024),
         more=", and have more decay, since train is small" if small else "",
         decay="\n  epochs: 16\n  weight_decay: 2" if small else "",

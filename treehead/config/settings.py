@@ -304,6 +304,14 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
             "hub, torchvision, timm or a file (.safetensors, .pt, .ckpt, .pth.tar)"
         )
+    rescales = finetune["optimizer"] == "muon" and finetune["epochs"] > 0
+    if rescales and backbone["weights"] != "scratch":
+        yield (
+            "finetune.optimizer muon scales each filter anew, which changes weights that were "
+            f"trained before, and backbone.weights is {backbone['weights']}; put "
+            "config/finetune.yaml first behind --configfile, or set finetune.optimizer to adamw "
+            "with a learning rate of about 0.001, or finetune.epochs to 0"
+        )
 
 
 def has_parents(variant: str) -> bool:

@@ -224,4 +224,4 @@ def _usage(path: str, key: str | None, found: Found) -> list[str]:
     backbone |= {"weights_key": key} if key else {}
     backbone |= {found.architecture: found.settings} if found.settings else {}
     text = yaml.safe_dump({"backbone": backbone}, sort_keys=False, default_flow_style=None)
-    return text.splitlines()
+    return ["# To train it further, put config/finetune.yaml first.", *text.splitlines()]
