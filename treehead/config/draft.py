@@ -36,7 +36,7 @@ _EVEN = 1.5
 # How long training may take, and how many images two cores train in a second, each at a side in
 # pixels (`make bench`). Work grows with the area. Other networks are timed on this many images.
 _SECONDS = 600
-_SPEED = {"airbench_residual": (300, 64), "phinet": (60, 160)}
+_SPEED = {"airbench_residual": (200, 64), "phinet": (60, 160)}
 _TIMED = 16
 
 _LAYER = """\
