@@ -115,6 +115,11 @@ def test_a_loss_that_is_no_number_names_the_epoch_and_the_step(monkeypatch, hole
         tuned(epochs=3)
 
 
+def test_a_divergence_with_muon_names_the_optimizer_that_suits_any_network():
+    with pytest.raises(InputError, match=r"set it to 0\.001 and finetune\.optimizer to adamw"):
+        tuned(optimizer="muon", learning_rate=1e30, epochs=3)
+
+
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 

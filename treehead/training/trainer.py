@@ -117,9 +117,14 @@ class Trainer:
                 raise self._diverged("a weight is not a finite number", self.step)
 
     def _diverged(self, what: str, step: int) -> InputError:
+        remedy = "lower finetune.learning_rate"
+        if self.settings["optimizer"] == "muon":
+            remedy += (
+                ", or set it to 0.001 and finetune.optimizer to adamw if the network has a "
+                "convolution without BatchNorm behind it, which muon does not suit"
+            )
         return InputError(
-            f"Training diverged: {what} in epoch {self.epoch}, step {step}; "
-            "lower finetune.learning_rate."
+            f"Training diverged: {what} in epoch {self.epoch}, step {step}; {remedy}."
         )
 
     def run(self) -> Iterator[None]:
