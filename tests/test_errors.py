@@ -140,7 +140,7 @@ def test_weights_of_another_shape_are_told_with_the_tensor_and_both_shapes(
     name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
     whole, cut = tensors[name].shape, tensors[name][:-1].shape
     save_file(tensors | {name: tensors[name][:-1].copy()}, mine.folder / "cut.safetensors")
-    project = mine.having({"backbone.weights": "cut.safetensors"})
+    project = mine.having({"backbone.weights": "cut.safetensors", "finetune.epochs": 0})
     shapes = f"first {name} {cut}, where the network has {whole}; "
     sentence = (
         r"cut\.safetensors does not fit backbone\.architecture: 1 of \d+ tensors have another "
@@ -169,7 +169,7 @@ def test_a_hostile_pickle_as_weights_is_refused_and_its_command_does_not_run(
     assert ran.exists()
     ran.unlink()
     (mine.folder / "hostile.pt").write_bytes(hostile)
-    project = mine.having({"backbone.weights": "hostile.pt"})
+    project = mine.having({"backbone.weights": "hostile.pt", "finetune.epochs": 0})
     sentence = (
         r"hostile\.pt is a plain pickle, which only its own library can read without risk; open it "
         r"there, and save the state dict with torch\.save or as \.safetensors\."
@@ -183,7 +183,7 @@ def test_a_loss_that_is_no_number_names_its_epoch_and_step(project: Project):
     extreme = project.having({"finetune.learning_rate": 1e30, "finetune.precision": "float32"})
     sentence = (
         r"Training diverged: the loss became (nan|inf|[0-9.e+]+) in epoch 1, step [1-9]; "
-        r"lower finetune\.learning_rate\."
+        r"lower finetune\.learning_rate, or set it to 0\.001 and finetune\.optimizer to adamw .*\."
     )
     target = "results/backbone/weights.safetensors"
     refused(extreme, failed(extreme, target), sentence, target, "results/backbone/history.csv")

@@ -375,7 +375,7 @@ def test_test_images_are_seen_by_embed_and_evaluation_only(every_job: list[Job])
     assert "embed split=test" in readers
     assert "evaluate_hierarchy" in readers
     embedding = {reader for reader in readers if re.match(r"embed(_variant)? .*split=test", reader)}
-    assert len(embedding) == 12, "the run, and each variant"
+    assert len(embedding) == 13, "the run, and each variant"
     assert all(reader.startswith("evaluate_") for reader in readers - embedding), readers
 
 
