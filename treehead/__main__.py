@@ -40,6 +40,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MACS",
         help="most MACs that the best compact head may cost (default: the study's %(default)s)",
     )
+    compare = commands.add_parser(
+        "compare",
+        help="show two or more results folders side by side",
+        description=_compare.__doc__,
+    )
+    compare.set_defaults(command=_compare)
+    compare.add_argument("baseline", metavar="RESULTS", help="what the others are tested against")
+    compare.add_argument("others", nargs="+", metavar="RESULTS", help="a results folder")
+    compare.add_argument("--csv", metavar="FILE", help="write the rows to a CSV file as well")
+    compare.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
     init = commands.add_parser(
         "init",
         help="look at a folder, a list or a hub data set, and write a configuration for it",
@@ -81,6 +91,24 @@ def _show(options: argparse.Namespace) -> None:
     for path in options.results:
         for file in tables.files(path):
             print(f"\n{file}\n{tables.text(file, options.budget)}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """Print the settings and the figures that differ between results.
+
+    Accuracies are tested where both folders have predictions that are proven to be of the same test
+    images.
+    """
+    from pathlib import Path
+
+    from treehead import artifacts
+    from treehead.evaluation import differences
+    from treehead.report import differences as report
+
+    found = differences.compare([Path(folder) for folder in (options.baseline, *options.others)])
+    if options.csv:
+        artifacts.write_text(options.csv, found.rows.to_csv(index=False))
+    print(report.text(found, markdown=options.markdown))
 
 
 def _init(options: argparse.Namespace) -> None:

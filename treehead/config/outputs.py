@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from treehead.artifacts import InputError
+import yaml
+
+from treehead.artifacts import InputError, read_text
 from treehead.config import architectures, provenance, settings, stages
 
 Config = dict[str, Any]
@@ -52,6 +54,29 @@ def weights(config: Config) -> str:
     """The canonical file of the first weights, without its suffix."""
     architecture = architectures.label(config["backbone"]["architecture"])
     return f"resources/weights/{architecture}-{provenance.digest(stages.weights(config))}"
+
+
+def recorded(results: str | Path) -> Config:
+    """The configuration that a run recorded in its results folder; empty if it has not yet."""
+    path = Path(results, "config.yaml")
+    if not path.exists():
+        return {}
+    try:
+        config = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"{path} is not valid YAML ({told}); make it again.") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is not a configuration; make it again.")
+    return config
+
+
+def making(results: str | Path, file: str) -> str:
+    """The command that makes a file of a results folder."""
+    target = f"{recorded(results).get('results', results)}/{file}"
+    path = Path(results, "config.yaml")
+    layer = path if path.exists() else "CONFIG.yaml"
+    return f"`snakemake --cores 4 {target} --configfile {layer}`"
 
 
 def check(config: Config, layers: dict[str, list[str]]) -> None:
