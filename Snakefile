@@ -32,6 +32,7 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/hierarchy.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/deploy.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/networks.smk"
 

@@ -12,7 +12,7 @@ ROOMS = [
     {"__main__"},
     {"report"},
     {"evaluation"},
-    {"hierarchy"},
+    {"hierarchy", "deploy"},
     {"heads", "training", "config"},
     {"backbones"},
     {"data"},

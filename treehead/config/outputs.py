@@ -29,6 +29,7 @@ RESULTS = (
     "benchmarks",
     "chosen.json",
     "config.yaml",
+    "deploy",
     "embeddings",
     "figures",
     "heads",
