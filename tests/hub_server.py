@@ -3,8 +3,12 @@
 It answers HEAD and GET on `/[datasets/]<repo>/resolve/<revision>/<file>`, whole or by Range, with
 the headers that the client reads: X-Repo-Commit, X-Linked-Etag, X-Linked-Size and X-Error-Code.
 `/api/datasets/<repo>/revision/<revision>` names the commit, and `tree` the files.
+
+It takes uploads of models by POST: `/api/repos/create`, `/api/validate-yaml`, `/preupload/`, the
+batch of Git LFS, which .onnx and .bin go through by PUT, and `/commit/`.
 """
 
+import base64
 import hashlib
 import json
 import socket
@@ -47,6 +51,9 @@ class Hub:
     wrong_bytes: bool = False  # right size, right headers, other content
     cuts: list[int] = field(default_factory=list)  # the next GETs end after so many bytes ...
     reset: bool = False  # ... by a TCP reset instead of a plain end
+    private: dict[str, bool] = field(default_factory=dict)  # of each model that was made
+    stored: dict[str, bytes] = field(default_factory=dict)  # what was PUT, by its SHA-256
+    commits: list[list[str]] = field(default_factory=list)  # the files of each
     requests: list[Request] = field(default_factory=list)
     url: str = ""
 
@@ -80,12 +87,77 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(with_body=True)
 
+    def do_POST(self) -> None:
+        self._record()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        path = unquote(urlsplit(self.path).path).strip("/")
+        asked = [json.loads(line) for line in body.splitlines()]
+        if self.hub.refusal:
+            self._refuse(*self.hub.refusal)
+        elif path == "api/validate-yaml":
+            wrong = "license: other-than-known" in asked[0]["content"]
+            errors = [{"message": '"license" must be one of mit'}] if wrong else []
+            self._send_json({"errors": errors, "warnings": []}, 400 if wrong else 200)
+        elif path == "api/repos/create":
+            self._create(asked[0])
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            self._send_json(
+                {"transfer": "basic", "objects": list(map(self._batched, asked[0]["objects"]))}
+            )
+        else:
+            repo, what, _ = path.removeprefix("api/models/").rsplit("/", 2)
+            {"preupload": self._preupload, "commit": self._commit}[what](repo, asked)
+
+    def do_PUT(self) -> None:
+        self._record()
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.hub.stored[hashlib.sha256(content).hexdigest()] = content
+        self._send_json({})
+
+    def _create(self, asked: dict[str, str]) -> None:
+        repo = f"{asked['organization']}/{asked['name']}"
+        there = repo in self.hub.private
+        self.hub.private.setdefault(repo, asked.get("visibility") == "private")
+        self._send_json({"url": f"{self.hub.url}/{repo}"}, 409 if there else 200)
+
+    def _preupload(self, repo: str, asked: list[dict]) -> None:
+        files = [
+            {
+                "path": file["path"],
+                "uploadMode": "lfs" if file["path"].endswith((".onnx", ".bin")) else "regular",
+                "shouldIgnore": False,
+            }
+            for file in asked[0]["files"]
+        ]
+        self._send_json({"files": files})
+
+    def _batched(self, asked: dict) -> dict:
+        """Where an object of Git LFS is sent; nowhere if it is there."""
+        upload = {"upload": {"href": f"{self.hub.url}/lfs/{asked['oid']}"}}
+        return asked if asked["oid"] in self.hub.stored else asked | {"actions": upload}
+
+    def _commit(self, repo: str, asked: list[dict]) -> None:
+        files = {}
+        for line in asked:
+            if line["key"] == "file":
+                files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            elif line["key"] == "lfsFile":
+                files[line["value"]["path"]] = self.hub.stored[line["value"]["oid"]]
+        self.hub.files |= {f"{repo}/{name}": content for name, content in files.items()}
+        self.hub.commits.append(sorted(files))
+        commit = {"commitUrl": f"{self.hub.url}/{repo}/commit/{COMMIT}", "commitOid": COMMIT}
+        self._send_json(commit)
+
     def log_message(self, *_: object) -> None:
         """Keep the test's output clean."""
 
-    def _answer(self, with_body: bool) -> None:
+    def _record(self) -> None:
         asked_range, authorization = self.headers["Range"], self.headers["Authorization"]
         self.hub.requests.append(Request(self.command, self.path, asked_range, authorization))
+
+    def _answer(self, with_body: bool) -> None:
+        self._record()
+        asked_range = self.headers["Range"]
         path = unquote(urlsplit(self.path).path).strip("/")
         kind = next((k for k in ("resolve", "revision", "tree") if f"/{k}/" in path), None)
         repo, _, rest = path.removeprefix("api/").partition(f"/{kind}/")
@@ -93,8 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
         current = revision in (*self.hub.branches, self.hub.commit or COMMIT)
         files = self.hub.files if current else self.hub.past.get(revision)
         commit = self.hub.commit if current else revision
-        if "/xet-read-token/" in self.path:
+        model = path.removeprefix("api/models/")
+        if "/xet-read-token/" in self.path or "/xet-write-token/" in self.path:
             self._send_xet_token()
+        elif model in self.hub.private and not self.hub.refusal:
+            self._send_json({"id": model, "private": self.hub.private[model]})
         elif kind is None:
             self._refuse(404, "")
         elif self.hub.refusal:
@@ -120,16 +195,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send_xet_token(self) -> None:
+        """Downloads read the headers, uploads the body."""
+        expires = int(time.time()) + 3600
+        told = {"casUrl": self.hub.xet, "accessToken": "token", "exp": expires}
+        body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("X-Xet-Cas-Url", self.hub.xet)
         self.send_header("X-Xet-Access-Token", "token")
-        self.send_header("X-Xet-Token-Expiration", str(int(time.time()) + 3600))
-        self.send_header("Content-Length", "0")
+        self.send_header("X-Xet-Token-Expiration", str(expires))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
-    def _send_json(self, answer: object) -> None:
+    def _send_json(self, answer: object, status: int = 200) -> None:
         body = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -50,6 +50,16 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("others", nargs="+", metavar="RESULTS", help="a results folder")
     compare.add_argument("--csv", metavar="FILE", help="write the rows to a CSV file as well")
     compare.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    publish = commands.add_parser(
+        "publish",
+        help="upload a run to the hub, with its model card",
+        description=_publish.__doc__,
+    )
+    publish.set_defaults(command=_publish)
+    publish.add_argument("repo", metavar="REPO", help="<owner>/<name>, made if it is not there")
+    publish.add_argument("--results", default="results", help="default: %(default)s")
+    publish.add_argument("--private", action="store_true", help="only its owner sees it")
+    publish.add_argument("--license", metavar="ID", help="such as mit; default: none is stated")
     init = commands.add_parser(
         "init",
         help="look at a folder, a list or a hub data set, and write a configuration for it",
@@ -109,6 +119,17 @@ def _compare(options: argparse.Namespace) -> None:
     if options.csv:
         artifacts.write_text(options.csv, found.rows.to_csv(index=False))
     print(report.text(found, markdown=options.markdown))
+
+
+def _publish(options: argparse.Namespace) -> None:
+    """Upload the backbone, the chosen head if there is one, the classes and the metrics to the hub.
+
+    Run it in the folder of the project. The metrics name the source of the data as configured.
+    """
+    from treehead.deploy import publish
+
+    told = {"private": options.private, "license": options.license}
+    print(f"Published {publish.publish(options.results, options.repo, **told)}")
 
 
 def _init(options: argparse.Namespace) -> None:

@@ -20,6 +20,10 @@ from treehead import artifacts
 from treehead.artifacts import InputError
 from treehead.console import say
 
+_XET = (
+    "the hub's Xet storage failed ({detail}); check the network, or disable Xet with "
+    "HF_HUB_DISABLE_XET=1"
+)
 # What went wrong, and the remedy. The first class that matches is used: a GatedRepoError is also a
 # RepositoryNotFoundError, an HfHubHTTPError and an OSError.
 REASONS = {
@@ -37,8 +41,8 @@ REASONS = {
     " proxy",
     httpx2.HTTPError: "{endpoint} is unreachable or dropped the connection ({detail}); check the"
     " network and HF_ENDPOINT",
-    RuntimeError: "the hub's Xet storage failed ({detail}); check the network, or disable Xet"
-    " with HF_HUB_DISABLE_XET=1",
+    RuntimeError: _XET,
+    ConnectionError: _XET,
     OSError: "{detail}; fix that and run again",
     ValueError: "{detail}; fix that",
 }
