@@ -196,6 +196,14 @@ def test_an_unfinished_folder_is_an_error_with_the_command_that_finishes_it(unfi
         card.text(unfinished)
 
 
+def test_results_of_another_version_are_an_error(unfinished: Path):
+    report = json.loads((unfinished / card.TREE).read_text())
+    del report["per_parent"]
+    (unfinished / card.TREE).write_text(json.dumps(report))
+    with pytest.raises(InputError, match="another version of treehead, it has no 'per_parent'; "):
+        card.text(unfinished)
+
+
 def test_a_head_that_is_not_the_measured_one_is_an_error(unfinished: Path):
     chosen = deployed.choose(unfinished)
     (unfinished / chosen["file"]).write_bytes(b"another")

@@ -280,6 +280,21 @@ def test_a_folder_twice_or_a_file_is_an_error(
     assert error(capsys, two[0], file) == f"{file} is not a folder; give a results folder."
 
 
+def test_a_choice_that_is_not_whole_is_an_error(
+    two: tuple[Path, Path], capsys: pytest.CaptureFixture
+):
+    write(two[1] / "chosen.json", {"head": "linear"})
+    sentence = f"{two[1]}/chosen.json is not a whole recommendation; make it again."
+    assert error(capsys, *two) == sentence
+
+
+def test_a_csv_that_cannot_be_written_is_an_error(
+    two: tuple[Path, Path], capsys: pytest.CaptureFixture
+):
+    path = two[0] / "config.yaml" / "rows.csv"
+    assert error(capsys, *two, "--csv", path).startswith(f"{path} can't be written (")
+
+
 def test_a_broken_configuration_is_an_error(two: tuple[Path, Path], capsys: pytest.CaptureFixture):
     (two[1] / "config.yaml").write_text("results: [")
     assert error(capsys, *two).startswith(f"{two[1]}/config.yaml is not valid YAML (")

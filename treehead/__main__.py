@@ -111,13 +111,12 @@ def _compare(options: argparse.Namespace) -> None:
     """
     from pathlib import Path
 
-    from treehead import artifacts
     from treehead.evaluation import differences
     from treehead.report import differences as report
 
     found = differences.compare([Path(folder) for folder in (options.baseline, *options.others)])
     if options.csv:
-        artifacts.write_text(options.csv, found.rows.to_csv(index=False))
+        report.write_csv(options.csv, found)
     print(report.text(found, markdown=options.markdown))
 
 

@@ -101,8 +101,17 @@ def text(results: str | Path, license: str | None = None) -> str:
             weights and images are from.
         license: of what is published, by the hub's identifier; without it, the card has none.
     """
-    files(results)
-    run = _read(Path(results))
+    try:
+        files(results)
+        return _written(_read(Path(results)), license)
+    except KeyError as error:
+        raise InputError(
+            f"{results} was made by another version of treehead, it has no {error}; make it again "
+            f"with {outputs.making(results, TREE)}."
+        ) from error
+
+
+def _written(run: _Run, license: str | None) -> str:
     parts = {
         "Intended use": _intended_use(run),
         "How to run": _how_to_run(run),

@@ -151,6 +151,8 @@ def _figures(folder: Path, file: str) -> Figures:
     of = file.removesuffix("/metrics.json").removesuffix(".json")
     leaves = dict(_leaves({key: report[key] for key in report if key not in _NO_FIGURES}))
     found = {}
+    if of == "chosen" and not {"head", "precision", "seed", "file"} <= report.keys():
+        raise InputError(f"{folder / file} is not a whole recommendation; make it again.")
     for name, value in leaves.items():
         if type(value) in (int, float) or (of, name) == ("chosen", "file"):
             of_chosen = name.removesuffix("accuracy") + "ci95"

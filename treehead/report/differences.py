@@ -4,6 +4,8 @@ import re
 
 import pandas as pd
 
+from treehead import artifacts
+from treehead.artifacts import InputError
 from treehead.evaluation.differences import Differences
 from treehead.report import summary
 
@@ -31,6 +33,16 @@ def text(found: Differences, *, markdown: bool = False) -> str:
         for part, mine in rows.groupby("part", sort=False)
     ]
     return "\n\n".join([*(parts or ["No setting and no figure differs."]), *_notes(found)])
+
+
+def write_csv(path: str, found: Differences) -> None:
+    """Write the rows of what differs as CSV."""
+    try:
+        artifacts.write_text(path, found.rows.to_csv(index=False))
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be written ({error.strerror}); give another file with --csv."
+        ) from error
 
 
 def _table(rows: pd.DataFrame, folders: list[str]) -> list[list[str]]:
