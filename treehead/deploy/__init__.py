@@ -1,1 +1,1 @@
-"""What is taken away from a run: its model card, and what is published."""
+"""What is taken away: the classifier as ONNX, its predictions, the head as C, the model card."""

@@ -10,6 +10,7 @@ a fifth of a byte. Settings stand among the arrays. docs/packed-format.md descri
 import math
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,17 @@ _KINDS = {"f": np.float32, "i": np.int8, "u": np.uint16, "b": np.bool_}
 
 # Clippings of the largest weight that are tried for the scale of a row.
 _CLIPPINGS = np.linspace(1, 0.4, 25)
+
+
+class Whole(NamedTuple):
+    """Weights as stored: int8 (rows, columns) times a float16 scale of each row (rows,)."""
+
+    numbers: np.ndarray
+    scale: np.ndarray
+
+    def weight(self) -> np.ndarray:
+        """The weights in float32."""
+        return self.numbers.astype(np.float32) * _column(self.scale)
 
 
 def pack(head: Head, bits: int) -> bytes:
@@ -52,6 +64,15 @@ def unpack(data: bytes, path: str | Path = "it") -> Head:
     Raises:
         InputError: the bytes of the file `path` are not a complete packed head of this version.
     """
+    arrays, settings = _stored(data, path)
+    floats = {n: a.weight() if isinstance(a, Whole) else a for n, a in arrays.items()}
+    return Head(floats, settings)
+
+
+def _stored(
+    data: bytes, path: str | Path
+) -> tuple[dict[str, np.ndarray | Whole], dict[str, Setting]]:
+    """The arrays, of which weights of few bits are as they are stored, and the settings."""
     if not data.startswith(_MAGIC):
         raise InputError(f"{path} is not a packed head; make it again with the pipeline.")
     reader = _Reader(data, len(_MAGIC))
@@ -74,7 +95,7 @@ def unpack(data: bytes, path: str | Path = "it") -> Head:
         ) from error
     if reader.place != len(data):
         raise InputError(f"{path} has bytes after its end; delete it and run again.")
-    return Head(arrays, settings)
+    return arrays, settings
 
 
 def _as_array(value: Setting) -> np.ndarray:
@@ -97,6 +118,11 @@ def write(path: str | Path, head: Head, bits: int) -> None:
 def read(path: str | Path) -> Head:
     """Read a packed head."""
     return unpack(Path(path).read_bytes(), path)
+
+
+def read_stored(path: str | Path) -> tuple[dict[str, np.ndarray | Whole], dict[str, Setting]]:
+    """Read a packed head's arrays and settings; weights of few bits stay whole numbers."""
+    return _stored(Path(path).read_bytes(), path)
 
 
 def precision_and_seed(path: str | Path) -> tuple[str, int]:
@@ -199,7 +225,7 @@ class _Reader:
         return bits.reshape(size, width) @ 2 ** np.arange(width, dtype=np.int64)
 
 
-def _unpack_array(reader: _Reader) -> tuple[str, np.ndarray, bool]:
+def _unpack_array(reader: _Reader) -> tuple[str, np.ndarray | Whole, bool]:
     """The name of an array, the array, and whether it is a setting."""
     name = reader.take(reader.number("B")).decode()
     letter = reader.take(1).decode()
@@ -213,7 +239,7 @@ def _unpack_array(reader: _Reader) -> tuple[str, np.ndarray, bool]:
     return name, whole, is_setting
 
 
-def _unpack_floats(reader: _Reader, shape: tuple[int, ...], size: int) -> np.ndarray:
+def _unpack_floats(reader: _Reader, shape: tuple[int, ...], size: int) -> np.ndarray | Whole:
     bits = reader.number("B")
     if bits in (32, 16):
         stored = np.frombuffer(reader.take(size * bits // 8), f"<f{bits // 8}")
@@ -223,4 +249,4 @@ def _unpack_floats(reader: _Reader, shape: tuple[int, ...], size: int) -> np.nda
     limit = 2 ** (bits - 1) - 1
     scale = np.frombuffer(reader.take(2 * shape[0]), "<f2")
     numbers = reader.codes(size, 2 * limit + 1).reshape(shape) - limit
-    return numbers.astype(np.float32) * _column(scale)
+    return Whole(numbers.astype(np.int8), scale)

@@ -1,0 +1,194 @@
+"""Heads of one or two dense layers: linear, lasso, low rank, non-negative, mlp."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from treehead.deploy.integer import (
+    Features,
+    Layer,
+    Reading,
+    finest,
+    input_limit,
+    narrowed,
+    reading,
+)
+from treehead.deploy.program import Field, Program, dense_tables, padded, read_macros, read_tables
+from treehead.heads.head import Setting
+from treehead.heads.packing import Whole
+
+Stored = dict[str, np.ndarray | Whole]
+Settings = dict[str, Setting]
+
+
+@dataclass(frozen=True)
+class OneLayer:
+    """Features -> logits."""
+
+    reading: Reading
+    layer: Layer
+
+    @property
+    def fraction(self) -> int:
+        """A logit is the number times 2^-fraction."""
+        return self.layer.fraction
+
+    def logits(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers q (n, dim) -> logits int64 (n, classes), and how many were out of range (n,)."""
+        x, saturated = self.reading(q)
+        return self.layer(x), saturated
+
+    def program(self) -> Program:
+        """Its C."""
+        columns = padded(len(self.reading.place))
+        return Program(
+            ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "one_layer.c"],
+            read_macros(self.reading, columns),
+            read_tables(self.reading) | dense_tables(self.layer),
+            [Field("int16_t", "x", columns)],
+        )
+
+
+@dataclass(frozen=True)
+class Between:
+    """Logits of a layer as what the next one reads: shifted right, as int16."""
+
+    shift: int
+    limit: int
+    unit: float
+    relu: bool
+
+    def __call__(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits int64 (n, rows) -> numbers (n, rows), and how many were out of range (n,)."""
+        return narrowed(np.maximum(logits, 0) if self.relu else logits, -self.shift, self.limit)
+
+
+def between(lower: Layer, x: np.ndarray, limit: int, relu: bool) -> Between:
+    """The finest one by which nothing of a sample x (n, columns) is out of range."""
+    logits = lower(x)
+    shift = next(
+        shift for shift in range(32) if not Between(shift, limit, 1.0, relu)(logits)[1].any()
+    )
+    return Between(shift, limit, 2.0 ** (shift - lower.fraction), relu)
+
+
+@dataclass(frozen=True)
+class TwoLayers:
+    """Features -> hidden -> logits."""
+
+    reading: Reading
+    lower: Layer
+    between: Between
+    upper: Layer
+
+    @property
+    def fraction(self) -> int:
+        """A logit is the number times 2^-fraction."""
+        return self.upper.fraction
+
+    def logits(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers q (n, dim) -> logits int64 (n, classes), and how many were out of range (n,)."""
+        x, saturated = self.reading(q)
+        hidden, more = self.between(self.lower(x))
+        return self.upper(hidden), saturated + more
+
+    def program(self) -> Program:
+        """Its C."""
+        hidden = len(self.lower.bias)
+        columns, hidden_columns = padded(len(self.reading.place)), padded(hidden)
+        return Program(
+            ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "two_layers.c"],
+            read_macros(self.reading, columns) | hidden_macros(self.between, hidden),
+            read_tables(self.reading)
+            | dense_tables(self.lower, "lower_")
+            | dense_tables(self.upper, "upper_"),
+            [
+                Field("int32_t", "sum", hidden),
+                Field("int16_t", "x", columns),
+                Field("int16_t", "hidden", hidden_columns),
+            ],
+        )
+
+
+def hidden_macros(between: Between, hidden: int) -> dict[str, int]:
+    """Sizes of what lies between two layers."""
+    return {
+        "HIDDEN": hidden,
+        "HIDDEN_COLUMNS": padded(hidden),
+        "HIDDEN_SHIFT": -between.shift,
+        "HIDDEN_LIMIT": between.limit,
+        "HIDDEN_RELU": int(between.relu),
+    }
+
+
+def linear(arrays: Stored, _: Settings, features: Features, sample: np.ndarray) -> OneLayer:
+    """The full head, also one on kept features."""
+    return _one(arrays["weight"], arrays, features, sample, place=arrays.get("kept"))
+
+
+def lowrank(
+    arrays: Stored, settings: Settings, features: Features, sample: np.ndarray
+) -> TwoLayers:
+    """Low rank, which may read the ReLU of the features."""
+    down = arrays["down"]
+    bias = np.zeros(len(down.scale))
+    return two_layers(
+        (down, bias),
+        (arrays["up"], arrays["bias"]),
+        arrays["exponent"],
+        features,
+        sample,
+        relu=bool(settings["relu"]),
+    )
+
+
+def mlp(arrays: Stored, _: Settings, features: Features, sample: np.ndarray) -> TwoLayers:
+    """A hidden layer with a ReLU."""
+    return two_layers(
+        (arrays["hidden_weight"], arrays["hidden_bias"]),
+        (arrays["weight"], arrays["bias"]),
+        arrays["exponent"],
+        features,
+        sample,
+        hidden_relu=True,
+    )
+
+
+def nonnegative(
+    arrays: Stored, _: Settings, features: Features, sample: np.ndarray
+) -> OneLayer | TwoLayers:
+    """One or two layers that read the ReLU of the features."""
+    if "weight_1" not in arrays:
+        return _one(arrays["weight_0"], arrays, features, sample, relu=True)
+    lower = arrays["weight_0"], np.zeros(len(arrays["weight_0"].scale))
+    upper = arrays["weight_1"], arrays["bias"]
+    return two_layers(lower, upper, arrays["exponent"], features, sample, relu=True)
+
+
+def _one(
+    weight: Whole,
+    arrays: Stored,
+    features: Features,
+    sample: np.ndarray,
+    relu: bool = False,
+    place: np.ndarray | None = None,
+) -> OneLayer:
+    limit = input_limit(weight.numbers)
+    read = reading(features, arrays["exponent"], sample, limit, relu, place)
+    return OneLayer(read, finest(weight, arrays["bias"], read.unit, limit))
+
+
+def two_layers(
+    lower: tuple[Whole, np.ndarray],
+    upper: tuple[Whole, np.ndarray],
+    exponent: np.ndarray,
+    features: Features,
+    sample: np.ndarray,
+    relu: bool = False,
+    hidden_relu: bool = False,
+) -> TwoLayers:
+    """Two layers, each a weight and a bias."""
+    read = reading(features, exponent, sample, input_limit(lower[0].numbers), relu)
+    first = finest(*lower, read.unit, read.limit)
+    middle = between(first, read(sample)[0], input_limit(upper[0].numbers), hidden_relu)
+    return TwoLayers(read, first, middle, finest(*upper, middle.unit, middle.limit))

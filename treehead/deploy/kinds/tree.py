@@ -1,0 +1,85 @@
+"""A tree: a parent layer asks the children of its k best parents."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from treehead.deploy.integer import (
+    NOT_ASKED,
+    Features,
+    Layer,
+    Reading,
+    finest,
+    input_limit,
+    reading,
+)
+from treehead.deploy.kinds.dense import Between, Settings, Stored, between, hidden_macros
+from treehead.deploy.program import Field, Program, dense_tables, padded, read_macros, read_tables
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Children read the features, or with `between` the ReLU of the parent logits."""
+
+    reading: Reading
+    parent: Layer
+    between: Between | None
+    child: Layer
+    parent_of: np.ndarray
+    k: int
+
+    @property
+    def fraction(self) -> int:
+        """A logit is the number times 2^-fraction."""
+        return self.child.fraction
+
+    def logits(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers q (n, dim) -> logits int64 (n, classes), and how many were out of range (n,)."""
+        x, saturated = self.reading(q)
+        parents = self.parent(x)
+        routed = np.argsort(-parents, axis=1, kind="stable")[:, : self.k]
+        if self.between:
+            x, more = self.between(parents)
+            saturated = saturated + more
+        asked = (routed[:, :, None] == self.parent_of).any(1)
+        return np.where(asked, self.child(x), NOT_ASKED), saturated
+
+    def program(self) -> Program:
+        """Its C."""
+        columns, parents = padded(len(self.reading.place)), len(self.parent.bias)
+        macros = {"PARENTS": parents, "K": min(self.k, parents), "READS_LOGITS": 0}
+        work = [
+            Field("int32_t", "parent_logits", parents),
+            Field("int16_t", "x", columns),
+            Field("uint8_t", "asked", parents),
+        ]
+        if self.between:
+            macros |= {"READS_LOGITS": 1, **hidden_macros(self.between, parents)}
+            work.insert(2, Field("int16_t", "hidden", padded(parents)))
+        return Program(
+            ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "tree.c"],
+            read_macros(self.reading, columns) | macros,
+            read_tables(self.reading)
+            | dense_tables(self.parent, "parent_")
+            | dense_tables(self.child, "child_")
+            | {"parent_of": self.parent_of.astype(np.uint8 if parents <= 256 else np.uint16)},
+            work,
+        )
+
+
+def tree(arrays: Stored, settings: Settings, features: Features, sample: np.ndarray) -> Tree:
+    """A tree of two levels."""
+    upper, lower = arrays["parent_weight"], arrays["child_weight"]
+    reads_logits = settings["reads"] == "parent_logits"
+    reads_features = [upper] if reads_logits else [upper, lower]
+    limit = input_limit(*(weight.numbers for weight in reads_features))
+    read = reading(features, arrays["exponent"], sample, limit)
+    parent = finest(upper, arrays["parent_bias"], read.unit, limit)
+    middle, unit = None, read.unit
+    if reads_logits:
+        limit = input_limit(lower.numbers)
+        middle = between(parent, read(sample)[0], limit, relu=True)
+        unit = middle.unit
+    child = finest(lower, arrays["child_bias"], unit, limit)
+    parent_of = arrays["parent_of"].astype(np.int64)
+    return Tree(read, parent, middle, child, parent_of, int(settings["k"]))
