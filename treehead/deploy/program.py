@@ -6,10 +6,6 @@ import numpy as np
 
 from treehead.deploy.integer import Layer, Reading
 
-# Weights of a dense row are stored in groups of four, in the order in which the M4's SXTB16 takes
-# two bytes out of a word, so that pairs of features stay as they are.
-_PAIRS = [0, 2, 1, 3]
-
 
 class Field(NamedTuple):
     """A member of the work buffer: an array of a C type."""
@@ -55,21 +51,33 @@ def read_tables(reading: Reading) -> dict[str, np.ndarray]:
     return tables
 
 
-def padded(columns: int) -> int:
-    """Columns of a row that is stored in groups of four."""
-    return -(-columns // 4) * 4
+class Dense(NamedTuple):
+    """How the dense layers of a head are stored: weights of so many bits in words of 32."""
+
+    bits: int
+
+    def padded(self, columns: int) -> int:
+        """Columns in whole words."""
+        return -(-columns // (32 // self.bits)) * (32 // self.bits)
+
+    def words(self, numbers: np.ndarray) -> np.ndarray:
+        """Weights int8 (rows, columns) as templates/dot.c reads them, uint32 (rows, words)."""
+        rows, columns = numbers.shape
+        filled = np.pad(numbers, ((0, 0), (0, self.padded(columns) - columns)))
+        codes = filled.astype(np.int64) + 2 ** (self.bits - 1)
+        place = self.bits * np.arange(16 // self.bits)
+        halves = codes.reshape(rows, -1, 16 // self.bits, 2) << place[:, None]
+        return (halves.sum(2) @ np.array([1, 2**16])).astype(np.uint32)
+
+    def tables(self, layer: Layer, name: str = "") -> dict[str, np.ndarray]:
+        """The tables of a layer, their names beginning with `name`."""
+        return {f"{name}weight": self.words(layer.numbers), **scale_tables(layer, name)}
 
 
-def dense_rows(numbers: np.ndarray) -> np.ndarray:
-    """Weights int8 (rows, columns) as dense rows are stored, (rows, padded columns)."""
-    rows, columns = numbers.shape
-    filled = np.pad(numbers, ((0, 0), (0, padded(columns) - columns)))
-    return filled.reshape(rows, -1, 4)[:, :, _PAIRS].reshape(rows, -1).astype(np.int8)
-
-
-def dense_tables(layer: Layer, name: str = "") -> dict[str, np.ndarray]:
-    """The tables of a dense layer, their names beginning with `name`."""
-    return {f"{name}weight": dense_rows(layer.numbers), **scale_tables(layer, name)}
+def dense(*layers: Layer) -> Dense:
+    """The fewest bits of 2, 4 and 8 that hold all weights of some layers."""
+    largest = max(int(np.abs(layer.numbers.astype(int)).max(initial=0)) for layer in layers)
+    return Dense(next(bits for bits in (2, 4, 8) if largest < 2 ** (bits - 1)))
 
 
 def scale_tables(layer: Layer, name: str = "") -> dict[str, np.ndarray]:

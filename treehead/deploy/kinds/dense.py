@@ -13,7 +13,7 @@ from treehead.deploy.integer import (
     narrowed,
     reading,
 )
-from treehead.deploy.program import Field, Program, dense_tables, padded, read_macros, read_tables
+from treehead.deploy.program import Dense, Field, Program, dense, read_macros, read_tables
 from treehead.heads.head import Setting
 from treehead.heads.packing import Whole
 
@@ -40,11 +40,12 @@ class OneLayer:
 
     def program(self) -> Program:
         """Its C."""
-        columns = padded(len(self.reading.place))
+        stored = dense(self.layer)
+        columns = stored.padded(len(self.reading.place))
         return Program(
             ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "one_layer.c"],
-            read_macros(self.reading, columns),
-            read_tables(self.reading) | dense_tables(self.layer),
+            read_macros(self.reading, columns) | {"WEIGHT_BITS": stored.bits},
+            read_tables(self.reading) | stored.tables(self.layer),
             [Field("int16_t", "x", columns)],
         )
 
@@ -94,27 +95,28 @@ class TwoLayers:
 
     def program(self) -> Program:
         """Its C."""
-        hidden = len(self.lower.bias)
-        columns, hidden_columns = padded(len(self.reading.place)), padded(hidden)
+        hidden, stored = len(self.lower.bias), dense(self.lower, self.upper)
+        columns = stored.padded(len(self.reading.place))
         return Program(
             ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "two_layers.c"],
-            read_macros(self.reading, columns) | hidden_macros(self.between, hidden),
+            read_macros(self.reading, columns) | hidden_macros(self.between, hidden, stored),
             read_tables(self.reading)
-            | dense_tables(self.lower, "lower_")
-            | dense_tables(self.upper, "upper_"),
+            | stored.tables(self.lower, "lower_")
+            | stored.tables(self.upper, "upper_"),
             [
                 Field("int32_t", "sum", hidden),
                 Field("int16_t", "x", columns),
-                Field("int16_t", "hidden", hidden_columns),
+                Field("int16_t", "hidden", stored.padded(hidden)),
             ],
         )
 
 
-def hidden_macros(between: Between, hidden: int) -> dict[str, int]:
-    """Sizes of what lies between two layers."""
+def hidden_macros(between: Between, hidden: int, stored: Dense) -> dict[str, int]:
+    """Sizes of what lies between two dense layers."""
     return {
+        "WEIGHT_BITS": stored.bits,
         "HIDDEN": hidden,
-        "HIDDEN_COLUMNS": padded(hidden),
+        "HIDDEN_COLUMNS": stored.padded(hidden),
         "HIDDEN_SHIFT": -between.shift,
         "HIDDEN_LIMIT": between.limit,
         "HIDDEN_RELU": int(between.relu),

@@ -15,15 +15,8 @@ from treehead.deploy.integer import (
     reading,
 )
 from treehead.deploy.kinds.dense import Settings, Stored
-from treehead.deploy.kinds.sparse import places_of, spread, steps
-from treehead.deploy.program import (
-    Field,
-    Program,
-    dense_rows,
-    padded,
-    read_macros,
-    read_tables,
-)
+from treehead.deploy.kinds.sparse import filled, places_of, spread, steps
+from treehead.deploy.program import Field, Program, dense, read_macros, read_tables, scale_tables
 from treehead.heads.packing import Whole
 
 # Further apart, no two logits are.
@@ -63,48 +56,38 @@ class Nested:
 
     def program(self) -> Program:
         """Its C: the weights that each screen adds, then those of the decision."""
-        dense = bool(self.masks[-1].all())
-        layers = [*self.screens, self.decision]
-        gathered = list(zip(layers, self.masks, strict=True))[: -1 if dense else None]
-        rows = [places_of(mask) for _, mask in gathered]
-        weights = [
-            _weights(one.numbers, places) for (one, _), places in zip(gathered, rows, strict=True)
-        ]
-        step = np.concatenate([steps(places).ravel() for places in rows])
-        tables = read_tables(self.reading) | {
-            "weight": np.concatenate([one.ravel() for one in weights]),
-            "step": step,
+        *added, own = (places_of(mask) for mask in self.masks)
+        weights = [_kept(one, places) for one, places in zip(self.screens, added, strict=True)]
+        *screen_steps, own_steps = steps([*added, own])
+        tables = {
+            "screen_weight": np.concatenate([one.ravel() for one in weights]),
+            "screen_step": np.concatenate([one.ravel() for one in screen_steps]),
+            "screen_bias": np.array([one.bias for one in self.screens], np.int32),
+            "screen_multiplier": self.screens[0].multiplier.astype(np.int32),
             "added": np.array([one.shape[1] for one in weights], np.uint16),
             "margin": np.array(self.margins, np.int32),
-            "screen_multiplier": self.screens[0].multiplier.astype(np.int32),
-            "decision_multiplier": self.decision.multiplier.astype(np.int32),
-            "bias": np.array([one.bias for one in layers], np.int32),
+            **scale_tables(self.decision, "decision_"),
         }
-        if dense:
-            tables["decision_weight"] = dense_rows(self.decision.numbers)
-        dim, classes = len(self.reading.place), len(self.decision.bias)
-        columns = padded(dim)
+        columns, macros = len(self.reading.place), {"SCREENS": len(self.screens)}
+        if self.masks[-1].all():
+            stored, parts = dense(self.decision), ["dot.c", "decide_dense.c"]
+            columns = stored.padded(columns)
+            macros["WEIGHT_BITS"] = stored.bits
+            tables["decision_weight"] = stored.words(self.decision.numbers)
+        else:
+            parts = ["decide_sparse.c"]
+            tables["decision_weight"] = _kept(self.decision, own)
+            tables["decision_step"] = own_steps
+            macros["DECISION_KEPT"] = tables["decision_weight"].shape[1]
+        macros["WIDE_STEPS"] = int(tables["screen_step"].itemsize > 1)
         return Program(
+            ["read.c", "read_all.c", "scale.c", "gather.c", *parts, "largest.c", "nested.c"],
+            read_macros(self.reading, columns) | macros,
+            read_tables(self.reading) | tables,
             [
-                "read.c",
-                "read_all.c",
-                "scale.c",
-                "gather.c",
-                *(["dot.c"] if dense else []),
-                "largest.c",
-                "nested.c",
-            ],
-            read_macros(self.reading, columns)
-            | {
-                "SCREENS": len(self.screens),
-                "DENSE_DECISION": int(dense),
-                "WIDE_STEPS": int(step.itemsize > 1),
-            },
-            tables,
-            [
-                Field("int32_t", "sum", classes),
+                Field("int32_t", "sum", len(self.decision.bias)),
                 Field("int16_t", "x", columns),
-                Field("uint16_t", "alive", classes),
+                Field("uint16_t", "alive", len(self.decision.bias)),
             ],
         )
 
@@ -133,6 +116,6 @@ def nested(arrays: Stored, settings: Settings, features: Features, sample: np.nd
     )
 
 
-def _weights(numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
-    kept = np.take_along_axis(numbers, places, axis=1)
-    return np.pad(kept, ((0, 0), (0, padded(kept.shape[1]) - kept.shape[1])))
+def _kept(layer: Layer, places: np.ndarray) -> np.ndarray:
+    """A layer's weights at places (classes, kept), in rows of a multiple of four."""
+    return filled(np.take_along_axis(layer.numbers, places, axis=1))

@@ -13,7 +13,7 @@ from treehead.deploy.integer import (
     reading,
 )
 from treehead.deploy.kinds.dense import Settings, Stored
-from treehead.deploy.program import Field, Program, padded, read_macros, read_tables, scale_tables
+from treehead.deploy.program import Field, Program, read_macros, read_tables, scale_tables
 from treehead.heads.packing import Whole
 
 # With at most so many features in a group, a place takes two bits.
@@ -41,7 +41,7 @@ class Sparse:
     def program(self) -> Program:
         """Its C: places as steps from one to the next, or in groups of few as codes of two bits."""
         (classes, dim), kept = self.mask.shape, int(self.mask[0].sum())
-        weight = _filled(self.layer.numbers[self.mask].reshape(classes, kept))
+        weight = filled(self.layer.numbers[self.mask].reshape(classes, kept))
         group = -(-dim // kept)
         if group <= _GROUP and one_in_each(self.mask, group):
             part, columns = "grouped.c", weight.shape[1] * group
@@ -49,7 +49,7 @@ class Sparse:
             places = {"code": _codes(self.mask, group, weight.shape[1])}
         else:
             part, columns = "gather.c", dim
-            places = {"step": steps(places_of(self.mask))}
+            places = {"step": steps([places_of(self.mask)])[0]}
             macros = {"GROUPED": 0, "WIDE_STEPS": int(places["step"].itemsize > 1)}
         return Program(
             ["read.c", "read_all.c", "scale.c", part, "largest.c", "sparse.c"],
@@ -85,17 +85,19 @@ def places_of(mask: np.ndarray) -> np.ndarray:
     return np.nonzero(mask)[1].reshape(len(mask), -1)
 
 
-def steps(places: np.ndarray) -> np.ndarray:
+def steps(places: list[np.ndarray]) -> list[np.ndarray]:
     """Rising places (rows, kept) as steps from one to the next, in rows of a multiple of four.
 
-    They are bytes unless one is too long.
+    They are bytes unless one of them is too long.
     """
-    step = _filled(np.diff(places, axis=1, prepend=0))
-    return step.astype(np.uint8 if step.max(initial=0) < 256 else np.uint16)
+    found = [filled(np.diff(one, axis=1, prepend=0)) for one in places]
+    longest = max(int(one.max(initial=0)) for one in found)
+    return [one.astype(np.uint8 if longest < 256 else np.uint16) for one in found]
 
 
-def _filled(rows: np.ndarray) -> np.ndarray:
-    return np.pad(rows, ((0, 0), (0, padded(rows.shape[1]) - rows.shape[1])))
+def filled(rows: np.ndarray) -> np.ndarray:
+    """Rows (rows, columns) with zeros up to a multiple of four."""
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
 
 
 def _codes(mask: np.ndarray, group: int, kept: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from treehead.deploy.integer import (
     reading,
 )
 from treehead.deploy.kinds.dense import Between, Settings, Stored, between, hidden_macros
-from treehead.deploy.program import Field, Program, dense_tables, padded, read_macros, read_tables
+from treehead.deploy.program import Field, Program, dense, read_macros, read_tables
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Tree:
 
     def program(self) -> Program:
         """Its C."""
-        columns, parents = padded(len(self.reading.place)), len(self.parent.bias)
+        stored, parents = dense(self.parent, self.child), len(self.parent.bias)
+        columns = stored.padded(len(self.reading.place))
         macros = {"PARENTS": parents, "K": min(self.k, parents), "READS_LOGITS": 0}
         work = [
             Field("int32_t", "parent_logits", parents),
@@ -54,14 +55,14 @@ class Tree:
             Field("uint8_t", "asked", parents),
         ]
         if self.between:
-            macros |= {"READS_LOGITS": 1, **hidden_macros(self.between, parents)}
-            work.insert(2, Field("int16_t", "hidden", padded(parents)))
+            macros |= {"READS_LOGITS": 1, **hidden_macros(self.between, parents, stored)}
+            work.insert(2, Field("int16_t", "hidden", stored.padded(parents)))
         return Program(
             ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "tree.c"],
-            read_macros(self.reading, columns) | macros,
+            read_macros(self.reading, columns) | {"WEIGHT_BITS": stored.bits} | macros,
             read_tables(self.reading)
-            | dense_tables(self.parent, "parent_")
-            | dense_tables(self.child, "child_")
+            | stored.tables(self.parent, "parent_")
+            | stored.tables(self.child, "child_")
             | {"parent_of": self.parent_of.astype(np.uint8 if parents <= 256 else np.uint16)},
             work,
         )

@@ -1,25 +1,21 @@
-/* The sums of all rows; the M4 reads x once for two of them. */
-static void dense(const int8_t *weight, int32_t rows, int32_t columns, const int16_t *x,
+/* The sums of all rows, of two at a time, so that x is read half as often. */
+static void dense(const uint32_t *word, int32_t rows, int32_t columns, const int16_t *x,
                   int32_t *sum)
 {
-    int32_t row = 0;
+    const uint32_t *second;
+    const int16_t *end = x + columns, *p;
+    uint32_t first_sum = start(x, columns), one, two;
 
-#if defined(__ARM_FEATURE_DSP)
-    for (; row + 1 < rows; row += 2, weight += 2 * columns) {
-        const bytes *w = (const bytes *)weight, *v = (const bytes *)(weight + columns);
-        const pair *p = (const pair *)x, *end = (const pair *)(x + columns);
-        int32_t one = 0, two = 0;
-
-        for (; p < end; p += 2, w++, v++) {
-            one = __smlad(first_pair(*w), p[0], one);
-            two = __smlad(first_pair(*v), p[0], two);
-            one = __smlad(second_pair(*w), p[1], one);
-            two = __smlad(second_pair(*v), p[1], two);
+    for (; rows > 1; rows -= 2, word = second) {
+        second = word + columns / EACH_WORD;
+        one = two = first_sum;
+        for (p = x; p < end; p += EACH_WORD) {
+            one = add_word(one, *word++, p);
+            two = add_word(two, *second++, p);
         }
-        sum[row] = one;
-        sum[row + 1] = two;
+        *sum++ = (int32_t)one;
+        *sum++ = (int32_t)two;
     }
-#endif
-    for (; row < rows; row++, weight += columns)
-        sum[row] = dot(weight, x, columns);
+    if (rows)
+        *sum = dot(word, x, columns, first_sum);
 }

@@ -12,28 +12,10 @@ static int32_t passed(${name}_work *work, int32_t count, int32_t least)
     return kept;
 }
 
-/* The logit of a class in the decision. */
-static int32_t decided(int32_t class, const int8_t *its_weight, const step_type *its_step,
-                       const int16_t *x)
-{
-    int32_t sum;
-
-#if DENSE_DECISION
-    (void)its_weight;
-    (void)its_step;
-    sum = dot(decision_weight + class * COLUMNS, x, COLUMNS);
-#else
-    int32_t kept = added[SCREENS];
-
-    sum = gathered(its_weight + class * kept, its_step + class * kept, kept, x);
-#endif
-    return scaled(sum, decision_multiplier[class]) + bias[SCREENS * CLASSES + class];
-}
-
 int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
 {
-    const int8_t *its_weight = weight;
-    const step_type *its_step = step;
+    const int8_t *its_weight = screen_weight;
+    const step_type *its_step = screen_step;
     int32_t i, class, screen, kept, best, count = CLASSES;
 
     read_features(features, work);
@@ -49,7 +31,7 @@ int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
             work->sum[class] +=
                 gathered(its_weight + class * kept, its_step + class * kept, kept, work->x);
             work->logits[class] = scaled(work->sum[class], screen_multiplier[class])
-                                  + bias[screen * CLASSES + class];
+                                  + screen_bias[screen * CLASSES + class];
             if (work->logits[class] > best)
                 best = work->logits[class];
         }
@@ -59,9 +41,6 @@ int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
         its_weight += CLASSES * kept;
         its_step += CLASSES * kept;
     }
-    for (i = 0; i < count; i++) {
-        class = work->alive[i];
-        work->logits[class] = decided(class, its_weight, its_step, work->x);
-    }
+    decide(work, count);
     return largest(work->logits);
 }

@@ -47,15 +47,18 @@ static const int16_t *read_by_children(${name}_work *work)
 int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
 {
     const int16_t *x;
+    uint32_t first_sum;
     int32_t class, sum;
 
     read_features(features, work);
     route(work);
     x = read_by_children(work);
+    first_sum = start(x, CHILD_COLUMNS);
     for (class = 0; class < CLASSES; class++) {
         work->logits[class] = NOT_ASKED;
         if (work->asked[parent_of[class]]) {
-            sum = dot(child_weight + class * CHILD_COLUMNS, x, CHILD_COLUMNS);
+            sum = dot(child_weight + class * CHILD_COLUMNS / EACH_WORD, x, CHILD_COLUMNS,
+                      first_sum);
             work->logits[class] = scaled(sum, child_multiplier[class]) + child_bias[class];
         }
     }
