@@ -1,6 +1,7 @@
 """Packed heads are read as they were written, and are as small as counting by hand says."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,3 +244,17 @@ def test_a_file_of_another_version_is_named(tmp_path):
     path.write_bytes(data[:8] + b"1" + data[9:])
     with pytest.raises(artifacts.InputError, match=r"int4-0\.bin has version b'1' of the packed"):
         packing.read(path)
+
+
+def test_weights_are_read_as_the_whole_numbers_that_are_stored(tmp_path: Path):
+    """Without a second rounding: they are those of `quantize`, and give the weights of `read`."""
+    packing.write(tmp_path / "int4-0.bin", Head(HEAD, {"k": 2}), 4)
+    arrays, settings = packing.read_stored(tmp_path / "int4-0.bin")
+    numbers, scale = packing.quantize(HEAD["weight"], 4)
+    np.testing.assert_array_equal(arrays["weight"].numbers, numbers)
+    np.testing.assert_array_equal(arrays["weight"].scale, scale)
+    assert arrays["weight"].numbers.dtype == np.int8
+    read = packing.read(tmp_path / "int4-0.bin")
+    np.testing.assert_array_equal(arrays["weight"].weight(), read["weight"])
+    np.testing.assert_array_equal(arrays["mask"], HEAD["mask"])
+    assert settings == {"k": 2}

@@ -47,9 +47,8 @@ def sources(
     """The text of each file."""
     program, features = head.program(), head.reading.features
     logits, _ = head.logits(examples)
-    work = [Field("int32_t", "logits", logits.shape[1]), Field("int32_t", "saturated", 1)]
     tables = sum(table.nbytes for table in program.tables.values())
-    size = work_bytes(work + program.work)
+    size = work_bytes(program, logits.shape[1])
     precision, seed = packing.precision_and_seed(packed)
     known = {
         "name": name,
@@ -81,9 +80,10 @@ def sources(
     }
 
 
-def work_bytes(fields: list[Field]) -> int:
-    """Size of a work buffer whose widest members come first."""
-    size = sum(_BYTES[field.type] * field.length for field in fields)
+def work_bytes(program: Program, classes: int) -> int:
+    """Size of the work buffer, whose widest members come first."""
+    always = [Field("int32_t", "logits", classes), Field("int32_t", "saturated", 1)]
+    size = sum(_BYTES[field.type] * field.length for field in always + program.work)
     return -(-size // 4) * 4
 
 

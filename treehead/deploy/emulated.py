@@ -5,6 +5,7 @@ Needs gcc, or Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-syste
 
 import shutil
 import subprocess
+import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from treehead.artifacts import InputError
+from treehead.deploy import c
+from treehead.deploy.build import IntegerHead
 
 _ARM = ["arm-none-eabi-gcc", "-mthumb", "-ffunction-sections", "-nostartfiles"]
 _QEMU = ["qemu-system-arm", "-nographic", "-monitor", "none", "-serial", "none"]
@@ -62,16 +65,34 @@ class Run(NamedTuple):
         saturated: how many numbers were out of range, (n,).
         instructions: of each image, (n,); 0 where they are not counted.
         logits: (n, classes).
-        flash: bytes of the program and its tables.
-        ram: bytes of static variables, without the caller's work buffer.
     """
 
     classes: np.ndarray
     saturated: np.ndarray
     instructions: np.ndarray
     logits: np.ndarray
+
+
+class Compiled(NamedTuple):
+    """A head's C as a program in `folder`.
+
+    Args:
+        flash: bytes of the head's instructions and tables.
+        ram: bytes of its static variables; its work buffer is the caller's.
+    """
+
+    folder: Path
+    processor: Processor
     flash: int
     ram: int
+
+    def run(self, q: np.ndarray) -> Run:
+        """Classify numbers q (n, dim) of the head's type."""
+        (self.folder / "features.bin").write_bytes(q.tobytes())
+        _call(self.folder, *self.processor.run, "./program")
+        told = np.frombuffer((self.folder / "results.bin").read_bytes(), np.int32)
+        classes, saturated, instructions, *logits = told.reshape(len(q), -1).T
+        return Run(classes, saturated, instructions, np.transpose(logits))
 
 
 def missing(processor: str) -> list[str]:
@@ -81,35 +102,63 @@ def missing(processor: str) -> list[str]:
     return [command for command in needed if not shutil.which(command)]
 
 
-def run(folder: str | Path, q: np.ndarray, classes: int, processor: str) -> Run:
-    """Compile head.c and head.h of a folder, and classify numbers q (n, dim) by them.
+def compiled(folder: str | Path, processor: str) -> Compiled:
+    """Compile head.c and head.h of a folder, with no warning, and the harness that runs them.
 
     Raises:
-        InputError: a command is missing, or a program failed.
+        InputError: a command is missing or fails.
     """
     if lacking := missing(processor):
         raise InputError(
-            f"{', '.join(lacking)} can't be found; install gcc-arm-none-eabi, "
+            f"{', '.join(lacking)} can't be found; install gcc, gcc-arm-none-eabi, "
             "libnewlib-arm-none-eabi and qemu-system-arm."
         )
     folder, chosen = Path(folder).resolve(), PROCESSORS[processor]
-    compile_ = [*chosen.compiler, *WARNINGS, "-O2"]
-    _call(folder, *compile_, "-c", "head.c", "-o", "head.o")
+    command = [*chosen.compiler, *WARNINGS, "-O2"]
+    _call(folder, *command, "-c", "head.c", "-o", "head.o")
     with as_file(files("treehead.deploy") / "board") as board:
         script = [] if chosen.board == "host.c" else ["-T", str(board / "cortex-m.ld")]
         sources = [str(board / "harness.c"), str(board / chosen.board)]
-        _call(folder, *compile_, f"-I{board}", "-I.", *script, *sources, "head.o", "-o", "program")
-    (folder / "features.bin").write_bytes(q.tobytes())
-    _call(folder, *chosen.run, "./program")
-    told = np.frombuffer((folder / "results.bin").read_bytes(), np.int32).reshape(len(q), -1)
+        _call(folder, *command, f"-I{board}", "-I.", *script, *sources, "head.o", "-o", "program")
     text, data, bss = map(int, _call(folder, chosen.size, "head.o").split("\n")[1].split()[:3])
-    return Run(
-        *(told[:, place] for place in range(3)), told[:, 3:], flash=text + data, ram=data + bss
+    return Compiled(folder, chosen, text + data, data + bss)
+
+
+class Figures(NamedTuple):
+    """What a head costs on a processor, and the instructions of the mean and the worst image."""
+
+    flash_bytes: int
+    ram_bytes: int
+    instructions_mean: float
+    instructions_worst: int
+
+
+def measure(
+    head: IntegerHead, packed: str | Path, q: np.ndarray, processor: str = "cortex-m4"
+) -> Figures:
+    """The cost of a head that `build` made of a packed file, over images of numbers q (n, dim).
+
+    Raises:
+        InputError: as for `compiled`, or the C does not equal its reference.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        c.write(folder, head, packed=packed, title=Path(packed).stem, examples=q[:1])
+        program = compiled(folder, processor)
+        told = program.run(q)
+    logits, saturated = head.logits(q)
+    if not (np.array_equal(told.logits, logits) and np.array_equal(told.saturated, saturated)):
+        raise InputError(f"{packed}: its C on {processor} does not equal its reference; report it.")
+    return Figures(
+        program.flash,
+        program.ram + c.work_bytes(head.program(), logits.shape[1]),
+        float(told.instructions.mean()),
+        int(told.instructions.max()),
     )
 
 
 def _call(folder: Path, *command: str) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise InputError(f"{' '.join(command)} failed in {folder}: {done.stderr[-2000:]}")
+        told = (done.stderr or done.stdout)[-2000:]
+        raise InputError(f"{command[0]} failed in {folder} ({done.returncode}): {told}")
     return done.stdout
