@@ -95,6 +95,7 @@ NONNEGATIVE = {"weight_0": abs(normal(6, DIM)), "weight_1": abs(normal(CLASSES, 
 MARGINS = {"margins": [3.0, 2.0, 1.5]}
 EVERY = np.ones((CLASSES, DIM), bool)
 LONG = {"mask": some(CLASSES, 700, 2), "values": normal(CLASSES, 2), "bias": normal(CLASSES)}
+SHORTLIST = {f"preview_{name}": array for name, array in LOWRANK.items()} | dense(CLASSES, DIM)
 CASES = {
     "linear": Case("linear", dense(CLASSES, DIM), {}, 8, 8),
     "linear-16": Case("linear", dense(CLASSES, DIM), {}, 8, 16),
@@ -114,6 +115,8 @@ CASES = {
     "tree-1": Case("tree", a_tree(DIM), {"k": 1, "reads": "features"}, 8, 16),
     "tree-3": Case("tree", a_tree(DIM), {"k": 3, "reads": "features"}, 4, 8),
     "tree-logits": Case("tree", a_tree(PARENTS), {"k": 2, "reads": "parent_logits"}, 8, 8),
+    "shortlist": Case("shortlist", SHORTLIST, {"k": 3}, 8, 16),
+    "shortlist-margin": Case("shortlist", SHORTLIST, {"margin": 2.5}, 8, 8),
     "sparse": Case("sparse", a_sparse(some(CLASSES, DIM, 10)), {}, 8, 16),
     "sparse-far": Case("sparse", LONG, {}, 8, 8),
     "structured": Case("sparse", a_sparse(in_groups(CLASSES, DIM, 4)), {}, 8, 8),

@@ -7,7 +7,7 @@ import numpy as np
 
 from treehead.artifacts import InputError
 from treehead.deploy.integer import Features, Reading
-from treehead.deploy.kinds import dense, lowbit, nested, sparse, tree
+from treehead.deploy.kinds import dense, lowbit, nested, shortlist, sparse, tree
 from treehead.deploy.program import Program
 from treehead.heads import packing
 from treehead.heads.packing import Whole
@@ -21,6 +21,7 @@ _KINDS = {
     "mlp": dense.mlp,
     "nested": nested.nested,
     "nonnegative": dense.nonnegative,
+    "shortlist": shortlist.shortlist,
     "sparse": sparse.sparse,
     "tree": tree.tree,
 }

@@ -204,3 +204,8 @@ def finest_fraction(parts: list[Whole], bias: np.ndarray, unit: float, limit: in
 def finest(weight: Whole, bias: np.ndarray, unit: float, limit: int) -> Layer:
     """A layer whose logits are compared only with one another, as fine as can be."""
     return layer(weight, bias, unit, finest_fraction([weight], bias, unit, limit))
+
+
+def whole_margin(margin: float, fraction: int) -> int:
+    """A margin in units of logits; no two logits are further apart than the largest."""
+    return round(min(math.ldexp(margin, fraction), 2.0**30))

@@ -93,12 +93,21 @@ class TwoLayers:
         hidden, more = self.between(self.lower(x))
         return self.upper(hidden), saturated + more
 
-    def program(self) -> Program:
-        """Its C."""
-        hidden, stored = len(self.lower.bias), dense(self.lower, self.upper)
+    def program(self, stored: Dense | None = None) -> Program:
+        """Its C, its weights as others of the same head are stored."""
+        hidden, stored = len(self.lower.bias), stored or dense(self.lower, self.upper)
         columns = stored.padded(len(self.reading.place))
         return Program(
-            ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "two_layers.c"],
+            [
+                "read.c",
+                "read_all.c",
+                "scale.c",
+                "dot.c",
+                "dense.c",
+                "hidden.c",
+                "largest.c",
+                "two_layers.c",
+            ],
             read_macros(self.reading, columns) | hidden_macros(self.between, hidden, stored),
             read_tables(self.reading)
             | stored.tables(self.lower, "lower_")
@@ -132,28 +141,15 @@ def lowrank(
     arrays: Stored, settings: Settings, features: Features, sample: np.ndarray
 ) -> TwoLayers:
     """Low rank, which may read the ReLU of the features."""
-    down = arrays["down"]
-    bias = np.zeros(len(down.scale))
-    return two_layers(
-        (down, bias),
-        (arrays["up"], arrays["bias"]),
-        arrays["exponent"],
-        features,
-        sample,
-        relu=bool(settings["relu"]),
-    )
+    lower = arrays["down"], np.zeros(len(arrays["down"].scale))
+    return _two(lower, (arrays["up"], arrays["bias"]), arrays, features, sample, settings["relu"])
 
 
 def mlp(arrays: Stored, _: Settings, features: Features, sample: np.ndarray) -> TwoLayers:
     """A hidden layer with a ReLU."""
-    return two_layers(
-        (arrays["hidden_weight"], arrays["hidden_bias"]),
-        (arrays["weight"], arrays["bias"]),
-        arrays["exponent"],
-        features,
-        sample,
-        hidden_relu=True,
-    )
+    lower = arrays["hidden_weight"], arrays["hidden_bias"]
+    upper = arrays["weight"], arrays["bias"]
+    return _two(lower, upper, arrays, features, sample, hidden_relu=True)
 
 
 def nonnegative(
@@ -163,8 +159,7 @@ def nonnegative(
     if "weight_1" not in arrays:
         return _one(arrays["weight_0"], arrays, features, sample, relu=True)
     lower = arrays["weight_0"], np.zeros(len(arrays["weight_0"].scale))
-    upper = arrays["weight_1"], arrays["bias"]
-    return two_layers(lower, upper, arrays["exponent"], features, sample, relu=True)
+    return _two(lower, (arrays["weight_1"], arrays["bias"]), arrays, features, sample, relu=True)
 
 
 def _one(
@@ -180,17 +175,28 @@ def _one(
     return OneLayer(read, finest(weight, arrays["bias"], read.unit, limit))
 
 
-def two_layers(
+def _two(
     lower: tuple[Whole, np.ndarray],
     upper: tuple[Whole, np.ndarray],
-    exponent: np.ndarray,
+    arrays: Stored,
     features: Features,
     sample: np.ndarray,
     relu: bool = False,
     hidden_relu: bool = False,
 ) -> TwoLayers:
-    """Two layers, each a weight and a bias."""
-    read = reading(features, exponent, sample, input_limit(lower[0].numbers), relu)
+    limit = input_limit(lower[0].numbers)
+    read = reading(features, arrays["exponent"], sample, limit, relu)
+    return two_layers(read, sample, lower, upper, hidden_relu)
+
+
+def two_layers(
+    read: Reading,
+    sample: np.ndarray,
+    lower: tuple[Whole, np.ndarray],
+    upper: tuple[Whole, np.ndarray],
+    hidden_relu: bool = False,
+) -> TwoLayers:
+    """Two layers, each a weight and a bias; nothing between them is out of range for a sample."""
     first = finest(*lower, read.unit, read.limit)
     middle = between(first, read(sample)[0], input_limit(upper[0].numbers), hidden_relu)
     return TwoLayers(read, first, middle, finest(*upper, middle.unit, middle.limit))

@@ -13,14 +13,12 @@ from treehead.deploy.integer import (
     input_limit,
     layer,
     reading,
+    whole_margin,
 )
 from treehead.deploy.kinds.dense import Settings, Stored
 from treehead.deploy.kinds.sparse import filled, places_of, spread, steps
 from treehead.deploy.program import Field, Program, dense, read_macros, read_tables, scale_tables
 from treehead.heads.packing import Whole
-
-# Further apart, no two logits are.
-_WIDEST = 2**30
 
 
 @dataclass(frozen=True)
@@ -106,13 +104,13 @@ def nested(arrays: Stored, settings: Settings, features: Features, sample: np.nd
     both = list(zip(weights, bias, strict=True))
     fraction = min(finest_fraction([weight], own, read.unit, limit) for weight, own in both)
     *refined, decision = (layer(weight, own, read.unit, fraction) for weight, own in both)
-    margins = np.minimum(np.ldexp(np.float64(settings["margins"]), fraction), _WIDEST)
+    margins = [whole_margin(margin, fraction) for margin in settings["margins"]]
     return Nested(
         read,
         refined,
         decision,
         [*(level == one for one in levels), arrays["mask"]],
-        np.rint(margins).astype(np.int64).tolist(),
+        margins,
     )
 
 

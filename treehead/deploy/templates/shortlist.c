@@ -1,0 +1,44 @@
+/* The least preview of the classes that the full layer looks at. */
+static int32_t least(const int32_t *previews)
+{
+#if K
+    int32_t best[K], class, place;
+
+    for (place = 0; place < K; place++)
+        best[place] = INT32_MIN;
+    for (class = 0; class < CLASSES; class++) {
+        if (previews[class] <= best[K - 1])
+            continue;
+        for (place = K - 1; place > 0 && best[place - 1] < previews[class]; place--)
+            best[place] = best[place - 1];
+        best[place] = previews[class];
+    }
+    return best[K - 1];
+#else
+    return previews[largest(previews)] - MARGIN;
+#endif
+}
+
+int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
+{
+    int32_t class, sum, from;
+    uint32_t first_sum;
+
+    read_features(features, work);
+    hide(work);
+    dense(upper_weight, CLASSES, HIDDEN_COLUMNS, work->hidden, work->logits);
+    for (class = 0; class < CLASSES; class++)
+        work->logits[class] =
+            scaled(work->logits[class], upper_multiplier[class]) + upper_bias[class];
+    from = least(work->logits);
+    first_sum = start(work->x, COLUMNS);
+    for (class = 0; class < CLASSES; class++) {
+        if (work->logits[class] < from) {
+            work->logits[class] = NOT_ASKED;
+            continue;
+        }
+        sum = dot(weight + class * COLUMNS / EACH_WORD, work->x, COLUMNS, first_sum);
+        work->logits[class] = scaled(sum, multiplier[class]) + bias[class];
+    }
+    return largest(work->logits);
+}
