@@ -110,7 +110,8 @@ def _comment(*lines: str) -> str:
 def _numbers(table: np.ndarray) -> str:
     """Numbers with commas, in lines of at most so many characters."""
     lines, line = [], "   "
-    for number in map(str, table.ravel().tolist()):
+    form = "0x{:08x}" if table.dtype == np.uint32 else "{}"
+    for number in map(form.format, table.ravel().tolist()):
         if len(line) + len(number) + 2 > _WIDTH:
             lines.append(line)
             line = "   "

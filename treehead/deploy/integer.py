@@ -171,18 +171,10 @@ class Layer(NamedTuple):
 
 def layer(weight: Whole, bias: np.ndarray, unit: float, fraction: int) -> Layer:
     """A layer that reads numbers of which 1 is worth `unit`."""
-    multiplier = multipliers(weight.scale, unit, fraction)
-    return Layer(weight.numbers, multiplier, biases(bias, fraction), fraction)
-
-
-def multipliers(scale: np.ndarray, unit: float, fraction: int) -> np.ndarray:
-    """What turns sums of rows with this scale (rows,) into logits, int64 (rows,)."""
-    return np.rint(np.ldexp(scale.astype(float) * unit, fraction + 32)).astype(np.int64)
-
-
-def biases(bias: np.ndarray, fraction: int) -> np.ndarray:
-    """Biases (rows,) in units of logits, int64 (rows,)."""
-    return np.rint(np.ldexp(bias.astype(float), fraction)).astype(np.int64)
+    multiplier = np.ldexp(weight.scale.astype(float) * unit, fraction + 32)
+    biases = np.ldexp(bias.astype(float), fraction)
+    whole = (np.rint(one).astype(np.int64) for one in (multiplier, biases))
+    return Layer(weight.numbers, *whole, fraction)
 
 
 def finest_fraction(parts: list[Whole], bias: np.ndarray, unit: float, limit: int) -> int:

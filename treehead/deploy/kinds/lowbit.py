@@ -10,14 +10,12 @@ import numpy as np
 
 from treehead.deploy.integer import (
     Features,
+    Layer,
     Reading,
-    biases,
     finest_fraction,
     input_limit,
-    multipliers,
+    layer,
     reading,
-    scaled,
-    summed,
 )
 from treehead.deploy.kinds.dense import Settings, Stored
 from treehead.deploy.program import Field, Program, read_macros, read_tables
@@ -29,53 +27,47 @@ _TWO, _THREE = 8, 5
 
 @dataclass(frozen=True)
 class LowBit:
-    """Weights of two values and of three, int8 (classes, features of the kind) each.
+    """Two layers whose logits are added: weights of -1 and 1, and of -1, 0 and 1.
 
     Args:
-        three: which features have weights of three values, (dim,).
-        multipliers: of the sums of both kinds, (classes,) each.
+        three: which features the second one reads, (dim,); the first reads the others.
     """
 
     reading: Reading
     three: np.ndarray
-    numbers: tuple[np.ndarray, np.ndarray]
-    multipliers: tuple[np.ndarray, np.ndarray]
-    bias: np.ndarray
-    fraction: int
+    of_two: Layer
+    of_three: Layer
+
+    @property
+    def fraction(self) -> int:
+        """A logit is the number times 2^-fraction."""
+        return self.of_two.fraction
 
     def logits(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers q (n, dim) -> logits int64 (n, classes), and how many were out of range (n,)."""
         x, saturated = self.reading(q)
-        parts = zip(
-            (x[:, ~self.three], x[:, self.three]), self.numbers, self.multipliers, strict=True
-        )
-        return sum(scaled(summed(w, own), m) for own, w, m in parts) + self.bias, saturated
+        return self.of_two(x[:, ~self.three]) + self.of_three(x[:, self.three]), saturated
 
     def program(self) -> Program:
         """Its C: for each group of features the codes of all classes."""
-        two, three = self.numbers
+        two, three = self.of_two.numbers, self.of_three.numbers
         groups = -(-two.shape[1] // _TWO), -(-three.shape[1] // _THREE)
         columns = groups[0] * _TWO + groups[1] * _THREE
         macros = {"TWO_GROUPS": groups[0], "THREE_GROUPS": groups[1]}
-        tables = {"three": np.packbits(self.three, bitorder="little")}
+        parts, tables = [], {"three": np.packbits(self.three, bitorder="little")}
         if groups[0]:
+            parts.append("two.c")
             tables["two_code"] = _coded(two > 0, _TWO, 2, fill=0)
-            tables["two_multiplier"] = self.multipliers[0].astype(np.int32)
+            tables["two_multiplier"] = self.of_two.multiplier.astype(np.int32)
         if groups[1]:
+            parts.append("three.c")
             tables["three_code"] = _coded(three + 1, _THREE, 3, fill=1)
-            tables["three_multiplier"] = self.multipliers[1].astype(np.int32)
+            tables["three_multiplier"] = self.of_three.multiplier.astype(np.int32)
         return Program(
-            [
-                "read.c",
-                "scale.c",
-                *(["two.c"] if groups[0] else []),
-                *(["three.c"] if groups[1] else []),
-                "largest.c",
-                "lowbit.c",
-            ],
+            ["read.c", "scale.c", *parts, "largest.c", "lowbit.c"],
             read_macros(self.reading, columns) | macros,
-            read_tables(self.reading) | tables | {"bias": self.bias.astype(np.int32)},
-            [Field("int32_t", "sum", len(self.bias)), Field("int16_t", "x", columns)],
+            read_tables(self.reading) | tables | {"bias": self.of_two.bias.astype(np.int32)},
+            [Field("int32_t", "sum", len(self.of_two.bias)), Field("int16_t", "x", columns)],
         )
 
 
@@ -83,18 +75,15 @@ def lowbit(arrays: Stored, _: Settings, features: Features, sample: np.ndarray) 
     """Weights of -1 and 1, and of -1, 0 and 1, with a scale for each kind."""
     two = Whole(np.where(arrays["positive"], 1, -1).astype(np.int8), arrays["scale_two"])
     three = Whole(arrays["code"], arrays["scale_three"])
-    parts, bias = [two, three], arrays["bias"]
-    limit = input_limit(*(part.numbers for part in parts))
+    bias, limit = arrays["bias"], input_limit(two.numbers, three.numbers)
     read = reading(features, arrays["exponent"], sample, limit)
-    fraction = finest_fraction(parts, bias, read.unit, limit)
-    return LowBit(
-        read,
-        arrays["three"],
-        (two.numbers, three.numbers),
-        tuple(multipliers(part.scale, read.unit, fraction) for part in parts),
-        biases(bias, fraction),
-        fraction,
+    used = [part for part in (two, three) if part.numbers.size]
+    fraction = finest_fraction(used, bias, read.unit, limit)
+    of_two, of_three = (
+        layer(part, own, read.unit, fraction)
+        for part, own in ((two, bias), (three, np.zeros(len(bias))))
     )
+    return LowBit(read, arrays["three"], of_two, of_three)
 
 
 def _coded(codes: np.ndarray, group: int, values: int, fill: int) -> np.ndarray:
