@@ -93,6 +93,7 @@ class Case(NamedTuple):
 LOWRANK = {"down": normal(5, DIM), "up": normal(CLASSES, 5), "bias": normal(CLASSES)}
 NONNEGATIVE = {"weight_0": abs(normal(6, DIM)), "weight_1": abs(normal(CLASSES, 6))}
 MARGINS = {"margins": [3.0, 2.0, 1.5]}
+LARGE = {"weight": np.sign(normal(3, 1100)), "bias": normal(3)}
 EVERY = np.ones((CLASSES, DIM), bool)
 LONG = {"mask": some(CLASSES, 700, 2), "values": normal(CLASSES, 2), "bias": normal(CLASSES)}
 SHORTLIST = {f"preview_{name}": array for name, array in LOWRANK.items()} | dense(CLASSES, DIM)
@@ -101,7 +102,7 @@ CASES = {
     "linear-16": Case("linear", dense(CLASSES, DIM), {}, 8, 16),
     "linear-int4": Case("linear", dense(CLASSES, DIM), {}, 4, 8),
     "linear-int2": Case("linear", dense(CLASSES, DIM), {}, 2, 16),
-    "linear-wide": Case("linear", dense(3, 1100), {}, 8, 8),
+    "linear-wide": Case("linear", LARGE, {}, 8, 8),
     "lasso": Case(
         "lasso", dense(CLASSES, 3) | {"kept": np.array([1, 30, 36], np.uint16)}, {}, 8, 16
     ),
@@ -271,10 +272,10 @@ def linear_of(weight: np.ndarray, folder: Path, bits: int = 8) -> IntegerHead:
 
 
 def test_logits_by_hand(tmp_path: Path):
-    """Features 4, 1.5 and -1 of weights 127 and 254, -127 and 0: the logits are 762 and -381."""
-    head = linear_of(np.array([[127, 254, 127], [-127, 0, -127]]), tmp_path)
+    """Features 4, 1.5 and -1: 4 * 126 + 1.5 * 254 - 126 = 759, and -4 * 127 + 127 = -381."""
+    head = linear_of(np.array([[126, 254, 126], [-127, 0, -127]]), tmp_path)
     logits, saturated = head.logits(np.array([[11, 6, 1]], np.int8))
-    assert np.ldexp(logits.astype(float), -head.fraction).tolist() == [[762, -381]]
+    assert np.ldexp(logits.astype(float), -head.fraction).tolist() == [[759, -381]]
     assert saturated.tolist() == [0]
 
 

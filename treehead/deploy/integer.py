@@ -114,6 +114,11 @@ class Reading(NamedTuple):
     unit: float
     relu: bool
 
+    @property
+    def saturates(self) -> bool:
+        """Whether some number of a feature is out of range."""
+        return bool(self(ends(self.features, self.dim))[1].any())
+
     def __call__(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers q (n, dim) -> x int64 (n, columns), and how many were out of range (n,)."""
         return narrowed(_offset(q, self.features, self.place, self.relu), self.shift, self.limit)
@@ -127,7 +132,9 @@ def reading(
     relu: bool = False,
     place: np.ndarray | None = None,
 ) -> Reading:
-    """The finest reading by which nothing of a sample q (n, dim) is out of range.
+    """A reading by which nothing of a sample q (n, dim) is out of range.
+
+    If it loses nothing of the features that vary in the sample, one by which nothing ever is.
 
     Args:
         exponent: the head reads feature j times 2^-exponent[j], (dim,).
@@ -137,10 +144,23 @@ def reading(
     dim = len(exponent)
     place = np.arange(dim) if place is None else place.astype(np.int64)
     exponent = exponent[place].astype(np.int64)
-    largest = np.abs(_offset(sample, features, place, relu)).max(0, initial=0)
-    finest = finest_power(float(np.ldexp(largest.astype(float), -exponent).max()), limit)
-    shift = np.clip(finest - exponent, -_RIGHT, _LEFT).astype(np.int8)
-    return Reading(features, dim, shift, place, limit, math.ldexp(features.scale, -finest), relu)
+
+    def finest(q: np.ndarray) -> int:
+        largest = np.abs(_offset(q, features, place, relu)).max(0, initial=0)
+        return finest_power(float(np.ldexp(largest.astype(float), -exponent).max()), limit)
+
+    varies = (sample.max(0) > sample.min(0))[place]
+    power = finest(ends(features, dim))
+    if (power < exponent[varies]).any():
+        power = finest(sample)
+    shift = np.clip(power - exponent, -_RIGHT, _LEFT).astype(np.int8)
+    return Reading(features, dim, shift, place, limit, math.ldexp(features.scale, -power), relu)
+
+
+def ends(features: Features, dim: int) -> np.ndarray:
+    """An image of the smallest numbers and one of the largest, (2, dim)."""
+    range_ = np.iinfo(features.dtype)
+    return np.repeat([[range_.min], [range_.max]], dim, axis=1)
 
 
 def _offset(q: np.ndarray, features: Features, place: np.ndarray, relu: bool) -> np.ndarray:

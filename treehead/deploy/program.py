@@ -39,6 +39,9 @@ def read_macros(reading: Reading, columns: int) -> dict[str, int]:
         "ZERO": reading.features.zero,
         "LIMIT": reading.limit,
         "RELU": int(reading.relu),
+        "RIGHT": int((reading.shift < 0).any()),
+        "SATURATES": int(reading.saturates),
+        "HIDDEN": 0,
         "GATHERED": int(len(reading.place) < reading.dim),
     }
 
@@ -57,8 +60,9 @@ class Dense(NamedTuple):
     bits: int
 
     def padded(self, columns: int) -> int:
-        """Columns in whole words."""
-        return -(-columns // (32 // self.bits)) * (32 // self.bits)
+        """Columns in whole steps of the loop, which are eight columns or a word."""
+        step = max(8, 32 // self.bits)
+        return -(-columns // step) * step
 
     def words(self, numbers: np.ndarray) -> np.ndarray:
         """Weights int8 (rows, columns) as templates/dot.c reads them, uint32 (rows, words)."""

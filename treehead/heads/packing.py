@@ -85,10 +85,12 @@ def _stored(
             )
         for _ in range(reader.number("B")):
             name, array, is_setting = _unpack_array(reader)
-            if is_setting:
-                settings[name] = _as_setting(array)
-            else:
+            if not is_setting:
                 arrays[name] = array
+            elif isinstance(array, Whole):
+                raise ValueError("a setting has no rows")
+            else:
+                settings[name] = _as_setting(array)
     except (struct.error, ValueError, KeyError, OverflowError) as error:
         raise InputError(
             f"{path} is not a complete packed head; delete it and run again."

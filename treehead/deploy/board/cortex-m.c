@@ -11,12 +11,15 @@ enum { READ_BINARY = 1, WRITE_BINARY = 5, FINISHED = 0x20026, FAILED = 0x20023 }
 
 extern uint32_t stack_top[];
 int main(void);
-static void reset(void);
+void reset(void);
 static void fault(void);
 
-/* The stack, reset, and the faults. */
-__attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
-    stack_top, reset, fault, fault, fault, fault, fault};
+/* The stack, then what reset and the faults start. */
+static const struct {
+    uint32_t *stack;
+    void (*handlers[15])(void);
+} vectors __attribute__((section(".vectors"), used)) = {
+    stack_top, {reset, fault, fault, fault, fault, fault}};
 
 static uint32_t semihosting(uint32_t operation, const void *argument)
 {
@@ -38,7 +41,7 @@ static void fault(void)
     leave(FAILED);
 }
 
-static void reset(void)
+void reset(void)
 {
     SYSTICK[1] = 0xFFFFFF; /* counts from here */
     SYSTICK[2] = 0;

@@ -126,7 +126,7 @@ def hidden_macros(between: Between, hidden: int, stored: Dense) -> dict[str, int
         "WEIGHT_BITS": stored.bits,
         "HIDDEN": hidden,
         "HIDDEN_COLUMNS": stored.padded(hidden),
-        "HIDDEN_SHIFT": -between.shift,
+        "HIDDEN_SHIFT": between.shift,
         "HIDDEN_LIMIT": between.limit,
         "HIDDEN_RELU": int(between.relu),
     }

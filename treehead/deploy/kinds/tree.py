@@ -48,14 +48,14 @@ class Tree:
         """Its C."""
         stored, parents = dense(self.parent, self.child), len(self.parent.bias)
         columns = stored.padded(len(self.reading.place))
-        macros = {"PARENTS": parents, "K": min(self.k, parents), "READS_LOGITS": 0}
+        macros = {"PARENTS": parents, "K": min(self.k, parents)}
         work = [
             Field("int32_t", "parent_logits", parents),
             Field("int16_t", "x", columns),
             Field("uint8_t", "asked", parents),
         ]
         if self.between:
-            macros |= {"READS_LOGITS": 1, **hidden_macros(self.between, parents, stored)}
+            macros |= hidden_macros(self.between, parents, stored)
             work.insert(2, Field("int16_t", "hidden", stored.padded(parents)))
         return Program(
             ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "tree.c"],

@@ -5,43 +5,61 @@
  * what the offsets add too much; it wraps around on its way and ends as it should.
  */
 #define OFFSET ((uint32_t)1 << (WEIGHT_BITS - 1))
-#define EACH_WORD (32 / WEIGHT_BITS)
 #define MASK (((uint32_t)1 << WEIGHT_BITS) - 1)
+#define EACH_WORD (32 / WEIGHT_BITS)
+#define EACH_STEP (EACH_WORD < 8 ? 8 : EACH_WORD)
 
 #if defined(__ARM_FEATURE_DSP)
 #include <arm_acle.h>
 
 typedef int16x2_t __attribute__((may_alias)) pair;
 
-static uint32_t add(uint32_t sum, uint32_t word, int32_t place, const int16_t *x)
+/* In a register, where one instruction shifts a word and masks it. */
+static uint32_t mask_of_pair(void)
 {
-    uint32_t both = word >> WEIGHT_BITS * place & (MASK << 16 | MASK);
+    uint32_t mask = MASK << 16 | MASK;
+    __asm__("" : "+r"(mask));
+    return mask;
+}
+
+static uint32_t add(uint32_t sum, uint32_t word, int32_t place, const int16_t *x, uint32_t mask)
+{
+    uint32_t both = word >> WEIGHT_BITS * place & mask;
 
     return (uint32_t)__smlad((int16x2_t)both, ((const pair *)x)[place], (int32_t)sum);
 }
 #else
-static uint32_t add(uint32_t sum, uint32_t word, int32_t place, const int16_t *x)
+static uint32_t mask_of_pair(void)
+{
+    return MASK << 16 | MASK;
+}
+
+static uint32_t add(uint32_t sum, uint32_t word, int32_t place, const int16_t *x, uint32_t mask)
 {
     uint32_t even = (uint32_t)x[2 * place], odd = (uint32_t)x[2 * place + 1];
 
-    sum += (word >> WEIGHT_BITS * place & MASK) * even;
-    return sum + (word >> (16 + WEIGHT_BITS * place) & MASK) * odd;
+    sum += (word >> WEIGHT_BITS * place & (mask & 0xFFFF)) * even;
+    return sum + (word >> (WEIGHT_BITS * place + 16) & mask >> 16) * odd;
 }
 #endif
 
-static uint32_t add_word(uint32_t sum, uint32_t word, const int16_t *x)
+/* Add the products of EACH_STEP columns. */
+static uint32_t add_step(uint32_t sum, const uint32_t *word, const int16_t *x, uint32_t mask)
 {
-    sum = add(sum, word, 0, x);
-    sum = add(sum, word, 1, x);
-#if WEIGHT_BITS < 8
-    sum = add(sum, word, 2, x);
-    sum = add(sum, word, 3, x);
+    sum = add(sum, word[0], 0, x, mask);
+    sum = add(sum, word[0], 1, x, mask);
+#if WEIGHT_BITS == 8
+    sum = add(sum, word[1], 0, x + 4, mask);
+    sum = add(sum, word[1], 1, x + 4, mask);
+#else
+    sum = add(sum, word[0], 2, x, mask);
+    sum = add(sum, word[0], 3, x, mask);
 #endif
-#if WEIGHT_BITS < 4
-    sum = add(sum, word, 4, x);
-    sum = add(sum, word, 5, x);
-    sum = add(sum, word, 6, x);
-    sum = add(sum, word, 7, x);
+#if WEIGHT_BITS == 2
+    sum = add(sum, word[0], 4, x, mask);
+    sum = add(sum, word[0], 5, x, mask);
+    sum = add(sum, word[0], 6, x, mask);
+    sum = add(sum, word[0], 7, x, mask);
 #endif
     return sum;
 }
@@ -50,18 +68,19 @@ static uint32_t add_word(uint32_t sum, uint32_t word, const int16_t *x)
 static uint32_t start(const int16_t *x, int32_t columns)
 {
     const int16_t *end = x + columns;
-    uint32_t sum = 0;
+    int32_t sum = 0;
 
-    for (; x < end; x += EACH_WORD)
-        sum = add_word(sum, UINT32_MAX / MASK, x);
-    return 0 - OFFSET * sum;
+    for (; x < end; x++)
+        sum += *x;
+    return 0 - OFFSET * (uint32_t)sum;
 }
 
 static int32_t dot(const uint32_t *word, const int16_t *x, int32_t columns, uint32_t sum)
 {
     const int16_t *end = x + columns;
+    uint32_t mask = mask_of_pair();
 
-    for (; x < end; x += EACH_WORD)
-        sum = add_word(sum, *word++, x);
+    for (; x < end; x += EACH_STEP, word += EACH_STEP / EACH_WORD)
+        sum = add_step(sum, word, x, mask);
     return (int32_t)sum;
 }

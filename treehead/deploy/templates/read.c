@@ -1,10 +1,7 @@
-/* A number shifted to the left, or to the right if `shift` is negative, within -limit to limit. */
-static int16_t narrowed(int32_t number, int32_t shift, int32_t limit, int32_t *saturated)
+#if SATURATES || HIDDEN
+/* A number within -limit to limit, the nearest one if it is not. */
+static int16_t in_range(int32_t number, int32_t limit, int32_t *saturated)
 {
-    if (shift >= 0)
-        number *= (int32_t)1 << shift;
-    else
-        number = (number + ((int32_t)1 << (-shift - 1))) >> -shift;
     if (number > limit) {
         number = limit;
         ++*saturated;
@@ -14,13 +11,35 @@ static int16_t narrowed(int32_t number, int32_t shift, int32_t limit, int32_t *s
     }
     return (int16_t)number;
 }
+#endif
 
-/* A feature as the head reads it. */
+#if HIDDEN
+/* A logit as the next layer reads it. */
+static int16_t hidden(int32_t number, int32_t *saturated)
+{
+    if (HIDDEN_RELU && number < 0)
+        number = 0;
+    if (HIDDEN_SHIFT > 0)
+        number = (number + (((int32_t)1 << HIDDEN_SHIFT) >> 1)) >> HIDDEN_SHIFT;
+    return in_range(number, HIDDEN_LIMIT, saturated);
+}
+#endif
+
+/* A feature as the head reads it: shifted to the left, or if `its_shift` is negative to the right. */
 static int16_t adjusted(${name}_feature feature, int32_t its_shift, int32_t *saturated)
 {
     int32_t number = (int32_t)feature - ZERO;
 
     if (RELU && number < 0)
         number = 0;
-    return narrowed(number, its_shift, LIMIT, saturated);
+    if (RIGHT && its_shift < 0)
+        number = (number + ((int32_t)1 << (-its_shift - 1))) >> -its_shift;
+    else
+        number *= (int32_t)1 << its_shift;
+#if SATURATES
+    return in_range(number, LIMIT, saturated);
+#else
+    (void)saturated; /* no feature is out of range */
+    return (int16_t)number;
+#endif
 }

@@ -19,18 +19,14 @@ static void route(${name}_work *work)
     }
 }
 
-#if READS_LOGITS
+#if HIDDEN
 /* The ReLU of the parent logits, which the children read. */
 static const int16_t *read_by_children(${name}_work *work)
 {
-    int32_t i, number;
+    int32_t i;
 
-    for (i = 0; i < PARENTS; i++) {
-        number = work->parent_logits[i];
-        if (number < 0)
-            number = 0;
-        work->hidden[i] = narrowed(number, HIDDEN_SHIFT, HIDDEN_LIMIT, &work->saturated);
-    }
+    for (i = 0; i < PARENTS; i++)
+        work->hidden[i] = hidden(work->parent_logits[i], &work->saturated);
     for (; i < HIDDEN_COLUMNS; i++)
         work->hidden[i] = 0;
     return work->hidden;
