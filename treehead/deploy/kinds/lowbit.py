@@ -67,7 +67,12 @@ class LowBit:
             ["read.c", "scale.c", *parts, "largest.c", "lowbit.c"],
             read_macros(self.reading, columns) | macros,
             read_tables(self.reading) | tables | {"bias": self.of_two.bias.astype(np.int32)},
-            [Field("int32_t", "sum", len(self.of_two.bias)), Field("int16_t", "x", columns)],
+            [
+                Field("int32_t", "sum", len(self.of_two.bias)),
+                Field("int32_t", "low", 27 if groups[1] else 16),
+                Field("int32_t", "high", 16 if groups[0] else 9),
+                Field("int16_t", "x", columns),
+            ],
         )
 
 

@@ -25,18 +25,10 @@ int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
     for (class = 0; class < CLASSES; class++)
         work->logits[class] = bias[class];
 #if TWO_GROUPS
-    for (class = 0; class < CLASSES; class++)
-        work->sum[class] = 0;
-    add_two(work->x, work->sum);
-    for (class = 0; class < CLASSES; class++)
-        work->logits[class] += scaled(work->sum[class], two_multiplier[class]);
+    add_two(work);
 #endif
 #if THREE_GROUPS
-    for (class = 0; class < CLASSES; class++)
-        work->sum[class] = 0;
-    add_three(work->x + 8 * TWO_GROUPS, work->sum);
-    for (class = 0; class < CLASSES; class++)
-        work->logits[class] += scaled(work->sum[class], three_multiplier[class]);
+    add_three(work);
 #endif
     return largest(work->logits);
 }

@@ -12,18 +12,25 @@ static void sums_of_three(const int16_t *x, int32_t count, int32_t *sums)
         }
 }
 
-/* Add to the sum of each class its weights of three values: a byte is three of them + 27 * two. */
-static void add_three(const int16_t *x, int32_t *sum)
+/* The logits of the weights of three values are added; a byte is three of them + 27 * two. */
+static void add_three(${name}_work *work)
 {
     const uint8_t *its_code = three_code;
-    int32_t low[27], high[9], group, class, two;
+    const int16_t *x = work->x + 8 * TWO_GROUPS;
+    int32_t group, class;
+    uint32_t code, two;
 
+    for (class = 0; class < CLASSES; class++)
+        work->sum[class] = 0;
     for (group = 0; group < THREE_GROUPS; group++, x += 5) {
-        sums_of_three(x, 3, low);
-        sums_of_three(x + 3, 2, high);
-        for (class = 0; class < CLASSES; class++, its_code++) {
-            two = *its_code * 19 >> 9; /* a 27th of what is below 243 */
-            sum[class] += low[*its_code - 27 * two] + high[two];
+        sums_of_three(x, 3, work->low);
+        sums_of_three(x + 3, 2, work->high);
+        for (class = 0; class < CLASSES; class++) {
+            code = *its_code++;
+            two = code * 19 >> 9; /* a 27th of what is below 243 */
+            work->sum[class] += work->low[code - 27 * two] + work->high[two];
         }
     }
+    for (class = 0; class < CLASSES; class++)
+        work->logits[class] += scaled(work->sum[class], three_multiplier[class]);
 }

@@ -9,16 +9,24 @@ static void sums_of_two(const int16_t *x, int32_t *sums)
             sums[i + (1 << bit)] = sums[i] + 2 * (int32_t)x[bit];
 }
 
-/* Add to the sum of each class its weights of two values, eight to a byte. */
-static void add_two(const int16_t *x, int32_t *sum)
+/* The logits of the weights of two values, eight to a byte, are added. */
+static void add_two(${name}_work *work)
 {
     const uint8_t *its_code = two_code;
-    int32_t low[16], high[16], group, class;
+    const int16_t *x = work->x;
+    int32_t group, class;
+    uint32_t code;
 
+    for (class = 0; class < CLASSES; class++)
+        work->sum[class] = 0;
     for (group = 0; group < TWO_GROUPS; group++, x += 8) {
-        sums_of_two(x, low);
-        sums_of_two(x + 4, high);
-        for (class = 0; class < CLASSES; class++, its_code++)
-            sum[class] += low[*its_code & 15] + high[*its_code >> 4];
+        sums_of_two(x, work->low);
+        sums_of_two(x + 4, work->high);
+        for (class = 0; class < CLASSES; class++) {
+            code = *its_code++;
+            work->sum[class] += work->low[code & 15] + work->high[code >> 4];
+        }
     }
+    for (class = 0; class < CLASSES; class++)
+        work->logits[class] += scaled(work->sum[class], two_multiplier[class]);
 }
