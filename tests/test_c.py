@@ -431,7 +431,7 @@ def test_a_head_without_c_is_refused(tmp_path: Path, module: str, precision: int
         (integer.Features(0.1, 0, 12), "12 bits have no C; give 8 or 16"),
         (integer.Features(0.0, 0, 8), r"scale of features is 0\.0; give a number above 0"),
         (integer.Features(float("nan"), 0, 8), "scale of features is nan"),
-        (integer.Features(0.1, 128, 8), "zero of features is 128, not of 8 bits"),
+        (integer.Features(0.1, 128, 8), "zero of features is 128; give a number in -128 to 127"),
     ],
 )
 def test_features_that_make_no_sense_are_refused(how: integer.Features, message: str):

@@ -42,8 +42,12 @@ class Features(NamedTuple):
             raise InputError(f"Features of {self.bits} bits have no C; give 8 or 16.")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise InputError(f"The scale of features is {self.scale}; give a number above 0.")
-        if not -(2 ** (self.bits - 1)) <= self.zero < 2 ** (self.bits - 1):
-            raise InputError(f"The zero of features is {self.zero}, not of {self.bits} bits.")
+        range_ = np.iinfo(self.dtype)
+        if not range_.min <= self.zero <= range_.max:
+            raise InputError(
+                f"The zero of features is {self.zero}; give a number in {range_.min} to "
+                f"{range_.max}."
+            )
 
     def quantized(self, features: np.ndarray) -> tuple[np.ndarray, int]:
         """Features float (n, dim) as numbers (n, dim), and how many were out of range."""
