@@ -54,7 +54,9 @@ class LowBit:
         groups = -(-two.shape[1] // _TWO), -(-three.shape[1] // _THREE)
         columns = groups[0] * _TWO + groups[1] * _THREE
         macros = {"TWO_GROUPS": groups[0], "THREE_GROUPS": groups[1]}
-        parts, tables = [], {"three": np.packbits(self.three, bitorder="little")}
+        parts, tables = ["read_all.c"], {}
+        if all(groups):
+            parts, tables = ["read_both.c"], {"three": np.packbits(self.three, bitorder="little")}
         if groups[0]:
             parts.append("two.c")
             tables["two_code"] = _coded(two > 0, _TWO, 2, fill=0)

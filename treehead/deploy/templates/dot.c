@@ -9,7 +9,7 @@
 #define EACH_WORD (32 / WEIGHT_BITS)
 #define EACH_STEP (EACH_WORD < 8 ? 8 : EACH_WORD)
 
-#if defined(__ARM_FEATURE_DSP)
+#if defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN)
 #include <arm_acle.h>
 
 typedef int16x2_t __attribute__((may_alias)) pair;

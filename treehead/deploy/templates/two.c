@@ -1,12 +1,19 @@
 /* The sums of four x under all weights of -1 and 1, by the bits of the weights that are 1. */
 static void sums_of_two(const int16_t *x, int32_t *sums)
 {
-    int32_t bit, i;
+    int32_t plus = (int32_t)x[0] + x[1], minus = (int32_t)x[0] - x[1];
+    int32_t plus_high = (int32_t)x[2] + x[3], minus_high = (int32_t)x[2] - x[3], i;
 
-    sums[0] = -((int32_t)x[0] + x[1] + x[2] + x[3]);
-    for (bit = 0; bit < 4; bit++)
-        for (i = 0; i < 1 << bit; i++)
-            sums[i + (1 << bit)] = sums[i] + 2 * (int32_t)x[bit];
+    sums[0] = -plus - plus_high;
+    sums[1] = minus - plus_high;
+    sums[2] = -minus - plus_high;
+    sums[3] = plus - plus_high;
+    sums[4] = -plus + minus_high;
+    sums[5] = minus + minus_high;
+    sums[6] = -minus + minus_high;
+    sums[7] = plus + minus_high;
+    for (i = 0; i < 8; i++)
+        sums[15 - i] = -sums[i];
 }
 
 /* The logits of the weights of two values, eight to a byte, are added. */
