@@ -208,14 +208,17 @@ def test_the_c_equals_the_reference_to_the_bit(built, sanitized, name: str):
     assert_equal(sanitized[name].run(q), built[name].head, q)
 
 
-@pytest.mark.parametrize("name", ["linear", "nested", "lowbit"])
+@pytest.mark.parametrize(
+    "name",
+    "linear lowrank tree-1 tree-logits sparse structured nested lowbit shortlist".split(),
+)
 def test_the_c_equals_the_reference_for_any_features(built, sanitized, name: str):
     head = built[name].head
 
     @settings(
         deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow], database=None
     )
-    @given(arrays(np.int8, st.tuples(st.integers(1, 20), st.just(DIM))))
+    @given(arrays(head.reading.features.dtype, st.tuples(st.integers(1, 20), st.just(DIM))))
     def holds(q: np.ndarray) -> None:
         assert_equal(sanitized[name].run(q), head, q)
 
