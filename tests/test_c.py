@@ -210,7 +210,17 @@ def test_the_c_equals_the_reference_to_the_bit(built, sanitized, name: str):
 
 @pytest.mark.parametrize(
     "name",
-    "linear lowrank tree-1 tree-logits sparse structured nested lowbit shortlist".split(),
+    [
+        "linear",
+        "lowrank",
+        "tree-1",
+        "tree-logits",
+        "sparse",
+        "structured",
+        "nested",
+        "lowbit",
+        "shortlist",
+    ],
 )
 def test_the_c_equals_the_reference_for_any_features(built, sanitized, name: str):
     head = built[name].head
