@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from treehead.artifacts import InputError, sha256
-from treehead.deploy import build, c, emulated, integer
-from treehead.deploy.build import IntegerHead
+from treehead.deploy.c import build, emulated, integer, source
+from treehead.deploy.c.build import IntegerHead
 from treehead.heads import fitting, packing
 from treehead.heads.head import Head
 
@@ -169,7 +169,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
         how = integer.calibrated(2 * sample, case.bits)
         head = build.build(case.module, path, how, sample)
         q, _ = how.quantized(sample)
-        c.write(folder, head, packed=path, title=name, examples=q[:3])
+        source.write(folder, head, packed=path, title=name, examples=q[:3])
         made[name] = Built(head, folder, sample, case.module, packing.read(path))
     return made
 
@@ -295,7 +295,7 @@ def test_logits_by_hand(tmp_path: Path):
 def test_the_first_of_equal_logits_wins(tmp_path: Path):
     head = linear_of(np.array([[1, 2], [4, 2], [4, 2], [2, 4]]), tmp_path)
     q = np.array([[5, 5], [3, 3], [4, 3], [3, 4]], np.int8)
-    c.write(tmp_path, head, packed=tmp_path / "int8-0.bin", title="ties", examples=q)
+    source.write(tmp_path, head, packed=tmp_path / "int8-0.bin", title="ties", examples=q)
     told = emulated.compiled(tmp_path, "sanitized").run(q)
     assert told.classes.tolist() == [1, 0, 1, 3]
 
@@ -383,7 +383,7 @@ def test_two_heads_fit_in_one_program(built, tmp_path: Path):
     for name, kind in (("one", "linear"), ("two", "nested")):
         one = built[kind]
         how = one.head.reading.features
-        c.write(
+        source.write(
             tmp_path,
             one.head,
             packed=one.folder / "int8-5.bin",
@@ -460,7 +460,9 @@ def test_what_does_not_go_together_is_refused(built, tmp_path: Path):
     with pytest.raises(InputError, match="features are not finite"):
         build.build("linear", path, how, np.full((1, DIM), np.nan))
     with pytest.raises(InputError, match='"2nd" can\'t begin a name in C'):
-        c.write(tmp_path, one.head, packed=path, title="", examples=numbers(one)[:1], name="2nd")
+        source.write(
+            tmp_path, one.head, packed=path, title="", examples=numbers(one)[:1], name="2nd"
+        )
     bad = CASES["linear"].arrays | {"bias": np.full(CLASSES, np.inf, np.float32)}
     packing.write(tmp_path / "int8-0.bin", Head(bad | {"exponent": np.zeros(DIM, np.int8)}), 8)
     with pytest.raises(InputError, match=r"int8-0\.bin holds numbers that are not finite"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treehead.deploy.integer import (
+from treehead.deploy.c.integer import (
     Features,
     Layer,
     Reading,
@@ -13,7 +13,7 @@ from treehead.deploy.integer import (
     narrowed,
     reading,
 )
-from treehead.deploy.program import Dense, Field, Program, dense, read_macros, read_tables
+from treehead.deploy.c.program import Dense, Field, Program, dense, read_macros, read_tables
 from treehead.heads.head import Setting
 from treehead.heads.packing import Whole
 

@@ -6,9 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from treehead.artifacts import InputError
-from treehead.deploy.integer import Features, Reading
-from treehead.deploy.kinds import dense, lowbit, nested, shortlist, sparse, tree
-from treehead.deploy.program import Program
+from treehead.deploy.c.integer import Features, Reading
+from treehead.deploy.c.kinds import dense, lowbit, nested, shortlist, sparse, tree
+from treehead.deploy.c.program import Program
 from treehead.heads import packing
 from treehead.heads.packing import Whole
 

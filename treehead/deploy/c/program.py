@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from treehead.deploy.integer import Layer, Reading
+from treehead.deploy.c.integer import Layer, Reading
 
 
 class Field(NamedTuple):

@@ -8,11 +8,11 @@ from string import Template
 import numpy as np
 
 from treehead.artifacts import InputError, sha256, write_text
-from treehead.deploy.build import IntegerHead
-from treehead.deploy.program import Field, Program
+from treehead.deploy.c.build import IntegerHead
+from treehead.deploy.c.program import Field, Program
 from treehead.heads import packing
 
-_TEMPLATES = files("treehead.deploy") / "templates"
+_TEMPLATES = files("treehead.deploy.c") / "templates"
 _WIDTH = 100
 _BYTES = {"int32_t": 4, "uint16_t": 2, "int16_t": 2, "uint8_t": 1}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treehead.deploy.integer import (
+from treehead.deploy.c.integer import (
     NOT_ASKED,
     Features,
     Layer,
@@ -14,8 +14,8 @@ from treehead.deploy.integer import (
     reading,
     whole_margin,
 )
-from treehead.deploy.kinds.dense import Settings, Stored, TwoLayers, two_layers
-from treehead.deploy.program import Program, dense
+from treehead.deploy.c.kinds.dense import Settings, Stored, TwoLayers, two_layers
+from treehead.deploy.c.program import Program, dense
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from treehead.artifacts import InputError
-from treehead.deploy import c
-from treehead.deploy.build import IntegerHead
+from treehead.deploy.c import source
+from treehead.deploy.c.build import IntegerHead
 
 _ARM = ["arm-none-eabi-gcc", "-mthumb", "-ffunction-sections", "-nostartfiles"]
 _QEMU = ["qemu-system-arm", "-nographic", "-monitor", "none", "-serial", "none"]
@@ -116,7 +116,7 @@ def compiled(folder: str | Path, processor: str) -> Compiled:
     folder, chosen = Path(folder).resolve(), PROCESSORS[processor]
     command = [*chosen.compiler, *WARNINGS, "-O2"]
     _call(folder, *command, "-c", "head.c", "-o", "head.o")
-    with as_file(files("treehead.deploy") / "board") as board:
+    with as_file(files("treehead.deploy.c") / "board") as board:
         script = [] if chosen.board == "host.c" else ["-T", str(board / "cortex-m.ld")]
         sources = [str(board / "harness.c"), str(board / chosen.board)]
         _call(folder, *command, f"-I{board}", "-I.", *script, *sources, "head.o", "-o", "program")
@@ -142,7 +142,7 @@ def measure(
         InputError: as for `compiled`, or the C does not equal its reference.
     """
     with tempfile.TemporaryDirectory() as folder:
-        c.write(folder, head, packed=packed, title=Path(packed).stem, examples=q[:1])
+        source.write(folder, head, packed=packed, title=Path(packed).stem, examples=q[:1])
         program = compiled(folder, processor)
         told = program.run(q)
     logits, saturated = head.logits(q)
@@ -150,7 +150,7 @@ def measure(
         raise InputError(f"{packed}: its C on {processor} does not equal its reference; report it.")
     return Figures(
         program.flash,
-        program.ram + c.work_bytes(head.program(), logits.shape[1]),
+        program.ram + source.work_bytes(head.program(), logits.shape[1]),
         float(told.instructions.mean()),
         int(told.instructions.max()),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treehead.deploy.integer import (
+from treehead.deploy.c.integer import (
     NOT_ASKED,
     Features,
     Layer,
@@ -15,9 +15,9 @@ from treehead.deploy.integer import (
     reading,
     whole_margin,
 )
-from treehead.deploy.kinds.dense import Settings, Stored
-from treehead.deploy.kinds.sparse import filled, places_of, spread, steps
-from treehead.deploy.program import Field, Program, dense, read_macros, read_tables, scale_tables
+from treehead.deploy.c.kinds.dense import Settings, Stored
+from treehead.deploy.c.kinds.sparse import filled, places_of, spread, steps
+from treehead.deploy.c.program import Field, Program, dense, read_macros, read_tables, scale_tables
 from treehead.heads.packing import Whole
 
 

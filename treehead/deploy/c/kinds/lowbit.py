@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treehead.deploy.integer import (
+from treehead.deploy.c.integer import (
     Features,
     Layer,
     Reading,
@@ -17,8 +17,8 @@ from treehead.deploy.integer import (
     layer,
     reading,
 )
-from treehead.deploy.kinds.dense import Settings, Stored
-from treehead.deploy.program import Field, Program, read_macros, read_tables
+from treehead.deploy.c.kinds.dense import Settings, Stored
+from treehead.deploy.c.program import Field, Program, read_macros, read_tables
 from treehead.heads.packing import Whole
 
 # Features whose codes share a byte.

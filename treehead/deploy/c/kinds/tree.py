@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treehead.deploy.integer import (
+from treehead.deploy.c.integer import (
     NOT_ASKED,
     Features,
     Layer,
@@ -13,8 +13,8 @@ from treehead.deploy.integer import (
     input_limit,
     reading,
 )
-from treehead.deploy.kinds.dense import Between, Settings, Stored, between, hidden_macros
-from treehead.deploy.program import Field, Program, dense, read_macros, read_tables
+from treehead.deploy.c.kinds.dense import Between, Settings, Stored, between, hidden_macros
+from treehead.deploy.c.program import Field, Program, dense, read_macros, read_tables
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from treehead.deploy.integer import (
+from treehead.deploy.c.integer import (
     Features,
     Layer,
     Reading,
@@ -12,8 +12,8 @@ from treehead.deploy.integer import (
     input_limit,
     reading,
 )
-from treehead.deploy.kinds.dense import Settings, Stored
-from treehead.deploy.program import Field, Program, read_macros, read_tables, scale_tables
+from treehead.deploy.c.kinds.dense import Settings, Stored
+from treehead.deploy.c.program import Field, Program, read_macros, read_tables, scale_tables
 from treehead.heads.packing import Whole
 
 # With at most so many features in a group, a place takes two bits.
