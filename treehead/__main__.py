@@ -11,14 +11,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; exit status 1 for a mistake in what the user gave, 2 for a wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        status = options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # as in `treehead show results | head`: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,6 +50,36 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("others", nargs="+", metavar="RESULTS", help="a results folder")
     compare.add_argument("--csv", metavar="FILE", help="write the rows to a CSV file as well")
     compare.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    predict = commands.add_parser(
+        "predict", help="say what pictures show", description=_predict.__doc__
+    )
+    predict.set_defaults(command=_predict)
+    predict.add_argument("model", metavar="MODEL", help="a results folder, or classifier.onnx")
+    predict.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURES",
+        help="pictures, folders, patterns in quotes, or - for a list on standard input",
+    )
+    predict.add_argument(
+        "--top", type=_positive, default=5, help="classes of each picture (default: %(default)s)"
+    )
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--csv", metavar="FILE", help="write a row for each class to a CSV file")
+    form.add_argument("--json", metavar="FILE", help="write a line of JSON for each picture")
+    evaluate = commands.add_parser(
+        "evaluate", help="measure a classifier on labelled pictures", description=_evaluate.__doc__
+    )
+    evaluate.set_defaults(command=_evaluate)
+    evaluate.add_argument("model", metavar="MODEL", help="a results folder, or classifier.onnx")
+    evaluate.add_argument(
+        "dataset", metavar="DATASET", help="a folder, a list, a table, or <owner>/<name> of the hub"
+    )
+    evaluate.add_argument("--csv", metavar="FILE", help="write the row of each class to a CSV file")
+    for command in (predict, evaluate):
+        command.add_argument(
+            "--threads", type=_positive, default=0, help="default: all processors"
+        )
     publish = commands.add_parser(
         "publish",
         help="upload a run to the hub, with its model card",
@@ -94,6 +124,12 @@ def _count(text: str) -> int:
     return number
 
 
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
 def _show(options: argparse.Namespace) -> None:
     """Print the main figures of results as tables."""
     from treehead.report import tables
@@ -118,6 +154,47 @@ def _compare(options: argparse.Namespace) -> None:
     if options.csv:
         report.write_csv(options.csv, found)
     print(report.text(found, markdown=options.markdown))
+
+
+def _predict(options: argparse.Namespace) -> int:
+    """Say what each picture shows: the likeliest classes, their parents and probabilities.
+
+    A picture that can't be read is told in its place, and the exit status is 1 then.
+    """
+    from treehead.deploy import prediction
+    from treehead.report import predicted
+
+    model, threads = _model(options)
+    given = [line.rstrip("\n") for line in sys.stdin] if "-" in options.pictures else []
+    paths = prediction.found([name for name in options.pictures if name != "-"] + given)
+    found = prediction.predict(model, paths, threads)
+    form = "csv" if options.csv else "json" if options.json else "text"
+    with predicted.writer(form, options.csv or options.json, model.about, options.top) as write:
+        broken = sum([write(path, each) for path, each in zip(paths, found, strict=True)])
+    return int(broken > 0)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    """Measure a classifier on labelled pictures: those of test, if the data have splits.
+
+    Their classes are the classifier's by name.
+    """
+    from treehead.evaluation import classes, deployed
+    from treehead.report import predicted
+
+    model, threads = _model(options)
+    report, table = deployed.evaluate(model, deployed.labelled(options.dataset, model.about), threads)
+    if options.csv:
+        classes.write(options.csv, table)
+    print(predicted.evaluation(report, table))
+
+
+def _model(options: argparse.Namespace) -> tuple[Model, int]:
+    """The classifier of `MODEL`, and the threads to use."""
+    from treehead.deploy import classifier
+
+    threads = options.threads or len(os.sched_getaffinity(0))
+    return classifier.opened(options.model, threads), threads
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -75,7 +75,7 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
             output_names=["features"],
             dynamic_shapes=({0: torch.export.Dim("n")},),
         )
-        temporary.write_bytes(_without_traces(program.model_proto))
+        temporary.write_bytes(without_traces(program.model_proto).SerializeToString(deterministic=True))
         with torch.inference_mode():
             eager = backbone(images).numpy()
         difference = float(np.abs(with_onnx(temporary, threads)(probe) - eager).max())
@@ -84,14 +84,14 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
     return difference
 
 
-def _without_traces(model: onnx.ModelProto) -> bytes:
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without the exporter's metadata, which holds paths of the machine."""
     graph = model.graph
     parts = [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]
     for part in parts:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    return model.SerializeToString(deterministic=True)
+    return model
 
 
 def with_onnx(path: str | Path, threads: int) -> Run:

@@ -104,7 +104,7 @@ def _three(weight: Tensor, scale: Tensor) -> Tensor:
     return scale * (size + (size.round() - size).detach())
 
 
-def _weight(head: Head) -> np.ndarray:
+def dense(head: Head) -> np.ndarray:
     """The weight (classes, dim)."""
     weight = np.empty((len(head["bias"]), len(head["three"])), np.float32)
     weight[:, ~head["three"]] = np.where(head["positive"], 1, -1) * head["scale_two"][:, None]
@@ -114,7 +114,7 @@ def _weight(head: Head) -> np.ndarray:
 
 def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
-    return features @ _weight(head).T + head["bias"]
+    return features @ dense(head).T + head["bias"]
 
 
 def cost(head: Head, features: np.ndarray) -> Cost:

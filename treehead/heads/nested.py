@@ -116,7 +116,7 @@ def fit(
     return Head(arrays, {"margins": passing})
 
 
-def _layers(head: Head) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def layers(head: Head) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Weight (classes, dim) and bias (classes,) of each screen and of the decision."""
     biases = head["bias"].reshape(len(head.settings["margins"]) + 1, -1)
     for screen, bias in enumerate(biases[:-1]):
@@ -130,7 +130,7 @@ def _screened(head: Head, features: np.ndarray) -> tuple[np.ndarray, list[np.nda
 
     An image of which one class is left needs no further layer: none is asked then.
     """
-    (weight, bias), *further = _layers(head)
+    (weight, bias), *further = layers(head)
     margins = np.array(head.settings["margins"], np.float32)
     logits = features @ weight.T + bias
     asked = []

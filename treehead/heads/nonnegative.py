@@ -69,21 +69,21 @@ def _start(outputs: int, inputs: int, weights: str) -> Tensor:
     return nn.Linear(inputs, outputs).weight.detach()
 
 
-def _layers(head: Head) -> list[np.ndarray]:
+def chain(head: Head) -> list[np.ndarray]:
     return [head[name] for name in sorted(head.arrays) if name.startswith("weight")]
 
 
 def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes)."""
     hidden = np.maximum(features, 0)
-    for weight in _layers(head):
+    for weight in chain(head):
         hidden = hidden @ weight.T
     return hidden + head["bias"]
 
 
 def cost(head: Head, features: np.ndarray) -> Cost:
     """Dense layers; a ReLU compares each feature."""
-    layers = _layers(head)
+    layers = chain(head)
     macs = sum(weight.size for weight in layers)
     other = layers[0].shape[1] + 2 * len(head["bias"])
     return costs.same_for_all(len(features), macs=macs, other=other)

@@ -67,7 +67,7 @@ def _places(parent_of: np.ndarray) -> np.ndarray:
     return np.array([int((parent_of[:fine] == p).sum()) for fine, p in enumerate(parent_of)])
 
 
-def _tree(head: Head) -> Tree:
+def as_tree(head: Head) -> Tree:
     """The same function with a separate row for each child, on standardised features."""
     parent_of = head["parent_of"].astype(np.int64)
     place, parents = _places(parent_of), len(head["vectors"])
@@ -82,12 +82,12 @@ def _standardized(head: Head, features: np.ndarray) -> np.ndarray:
 
 def predict(head: Head, features: np.ndarray) -> np.ndarray:
     """Features (n, dim) -> logits (n, classes), -inf for classes that were not asked."""
-    tree, read = _tree(head), _standardized(head, features)
+    tree, read = as_tree(head), _standardized(head, features)
     return tree.scores(read, tree.route(read, 1))
 
 
 def cost(head: Head, features: np.ndarray) -> Cost:
     """dim products to standardise and to shift, and a row of dim for each parent and child."""
-    tree, dim = _tree(head), features.shape[1]
+    tree, dim = as_tree(head), features.shape[1]
     macs, worst, other = tree.cost(tree.route(_standardized(head, features), 1))
     return Cost(macs + 2 * dim, worst + 2 * dim, other + dim)
