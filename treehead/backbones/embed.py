@@ -75,7 +75,9 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
             output_names=["features"],
             dynamic_shapes=({0: torch.export.Dim("n")},),
         )
-        temporary.write_bytes(without_traces(program.model_proto).SerializeToString(deterministic=True))
+        temporary.write_bytes(
+            without_traces(program.model_proto).SerializeToString(deterministic=True)
+        )
         with torch.inference_mode():
             eager = backbone(images).numpy()
         difference = float(np.abs(with_onnx(temporary, threads)(probe) - eager).max())

@@ -1,0 +1,171 @@
+"""The whole classifier as one ONNX file: any picture in, the pipeline's own predictions out."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from own import encoded, noise
+from test_compact_heads import CLASSES, DIM, HEADS, LOOP, data, fit_one
+
+from treehead.artifacts import InputError
+from treehead.backbones.backbone import build
+from treehead.data import pictures
+from treehead.data.embeddings import Examples
+from treehead.deploy import classifier, prediction, resizing
+from treehead.deploy.modules import HeadModule
+from treehead.heads import fitting
+
+ABOUT = classifier.About(
+    classes=["apple", "pear", "rye", "toast", "leek", "beet"],
+    parents=["fruit", "bread", "root"],
+    parent_of=[0, 0, 1, 1, 2, 2],
+    image_size=8,
+    resize="crop",
+    head={"name": "linear", "module": "linear", "precision": "float32", "seed": 0},
+    temperature=1.5,
+    hashes={"backbone": "0" * 64},
+)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_as_a_module_gives_the_logits_of_its_own_code(name: str):
+    features, labels = data(1500)
+    kind, own = HEADS[name]
+    train = Examples(features[:900], labels[:900], CLASSES)
+    quick = LOOP | {"epochs": 2}
+    head = fit_one(kind, train, own | {"training": quick})
+    expected = fitting.predict(kind, head, features[900:])
+    found = HeadModule(kind, head)(torch.from_numpy(features[900:])).numpy()
+    looked_at = np.isfinite(expected)
+    assert (np.isfinite(found) == looked_at).all()
+    np.testing.assert_allclose(found[looked_at], expected[looked_at], rtol=1e-4, atol=1e-4)
+
+
+def test_a_head_without_a_module_is_told():
+    with pytest.raises(InputError, match="A custom head can't be exported; take one of lasso, li"):
+        HeadModule("custom", fit_one("linear", Examples(*data(100), CLASSES), {"training": LOOP}))
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 13), (40, 25), (5, 7), (200, 3), (6, 64)])
+def test_a_picture_is_resized_in_the_graph_as_pillow_resizes_it(
+    resize: str, shape: tuple[int, int]
+):
+    picture = noise(1, *shape)
+    expected = pictures.decode(encoded(picture), 8, resize).astype(int)
+    given = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    found = resizing.resized(given, 8, resize)[0].numpy().astype(int)
+    assert np.abs(found - expected).max() <= 1
+    assert (found == expected).mean() > 0.9
+    if shape == (8, 8):
+        assert (found == expected).all()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[classifier.Classifier, Path]:
+    torch.manual_seed(0)
+    statistics = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    widths = {"widths": [4, 4, DIM], "middles": [4, 4, 4]}
+    backbone = build("airbench_residual", widths, 32, statistics).eval()
+    backbone.whiten(
+        torch.from_numpy(np.random.default_rng(0).integers(0, 256, (50, 3, 8, 8), np.uint8))
+    )
+    head = fit_one("tree", Examples(*data(600), CLASSES), HEADS["tree"][1] | {"training": LOOP})
+    whole = classifier.Classifier(backbone, HeadModule("tree", head), ABOUT)
+    path = tmp_path_factory.mktemp("deploy") / "classifier.onnx"
+    classifier.export(whole, path)
+    return whole, path
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (2, 40, 25)])
+def test_the_file_gives_the_classifiers_own_probabilities(exported, shape: tuple[int, int, int]):
+    whole, path = exported
+    n, *sides = shape
+    given = np.random.default_rng(2).integers(0, 256, (n, 3, *sides), np.uint8)
+    with torch.inference_mode():
+        expected = whole(torch.from_numpy(given)).numpy()
+    found = classifier.Model(path, threads=1)(given)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+
+
+def test_the_file_says_what_it_is_and_names_no_path(exported):
+    _, path = exported
+    model = onnx.load(path)
+    assert json.loads(model.metadata_props[0].value)["classes"] == ABOUT.classes
+    assert classifier.Model(path, threads=1).about == ABOUT
+    assert b"site-packages" not in path.read_bytes()
+
+
+def test_a_second_export_has_the_same_bytes(exported, tmp_path: Path):
+    whole, path = exported
+    classifier.export(whole, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+
+
+def test_a_file_that_is_no_classifier_of_ours_is_told(exported, tmp_path: Path):
+    _, path = exported
+    whole = path.read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cut\.onnx is damaged or not an ONNX file"):
+        classifier.Model(tmp_path / "cut.onnx", threads=1)
+    with pytest.raises(InputError, match=r"none\.onnx does not exist"):
+        classifier.Model(tmp_path / "none.onnx", threads=1)
+    model = onnx.load(path)
+    told = json.loads(model.metadata_props[0].value)
+    onnx.helper.set_model_props(model, {"treehead": json.dumps(told | {"format": 2})})
+    onnx.save(model, tmp_path / "newer.onnx")
+    with pytest.raises(InputError, match=r"newer\.onnx has format 2, and this treehead reads 1"):
+        classifier.Model(tmp_path / "newer.onnx", threads=1)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    with pytest.raises(InputError, match=r"foreign\.onnx is no classifier of treehead"):
+        classifier.Model(tmp_path / "foreign.onnx", threads=1)
+
+
+def test_pictures_are_predicted_in_their_order_and_a_broken_one_is_a_row(exported, tmp_path: Path):
+    _, path = exported
+    images = [noise(seed) for seed in range(150)]
+    contents = [encoded(image) for image in images]
+    contents[70] = b"no picture"
+    model = classifier.Model(path, threads=1)
+    rows = list(prediction.predict(model, contents, threads=2))
+    assert len(rows) == 150
+    assert rows[70].probabilities is None
+    assert "not a picture" in rows[70].reason
+    for place in (0, 69, 71, 149):
+        alone = model(images[place].transpose(2, 0, 1)[None])[0]
+        np.testing.assert_allclose(rows[place].probabilities, alone, atol=1e-5)
+
+
+def test_paths_folders_and_patterns_name_pictures_each_once(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert prediction.found(["b.png", "."]) == [Path("b.png"), Path("a.JPG"), Path("deep/c.webp")]
+    assert prediction.found(["**/*.webp", "notes.txt"]) == [Path("deep/c.webp"), Path("notes.txt")]
+    with pytest.raises(InputError, match=r"none\.png names no file"):
+        prediction.found(["none.png"])
+    Path("empty").mkdir()
+    with pytest.raises(InputError, match="empty has no picture in it"):
+        prediction.found(["empty"])
+
+
+def test_the_temperature_of_logits_that_are_twice_too_sure_is_two():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20_000, 5))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (shares.cumsum(1) > rng.random((20_000, 1))).argmax(1)
+    assert abs(classifier.temperature(2 * logits, labels) - 2) < 0.06
+
+
+def test_images_whose_class_was_not_looked_at_do_not_count_for_the_temperature():
+    logits = np.array([[1.0, 0.0], [-np.inf, 3.0], [0.0, 0.5]])
+    seen = classifier.temperature(logits[[0, 2]], np.array([0, 1]))
+    assert classifier.temperature(logits, np.array([0, 0, 1])) == seen
+    with pytest.raises(InputError, match="val has no image"):
+        classifier.temperature(logits[[1]], np.array([0]))
