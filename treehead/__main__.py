@@ -77,9 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--csv", metavar="FILE", help="write the row of each class to a CSV file")
     for command in (predict, evaluate):
-        command.add_argument(
-            "--threads", type=_positive, default=0, help="default: all processors"
-        )
+        command.add_argument("--threads", type=_positive, default=0, help="default: all processors")
     publish = commands.add_parser(
         "publish",
         help="upload a run to the hub, with its model card",
@@ -161,17 +159,23 @@ def _predict(options: argparse.Namespace) -> int:
 
     A picture that can't be read is told in its place, and the exit status is 1 then.
     """
-    from treehead.deploy import prediction
+    from treehead import console
+    from treehead.deploy import classifier, prediction
     from treehead.report import predicted
 
-    model, threads = _model(options)
+    threads = options.threads or len(os.sched_getaffinity(0))
+    model = classifier.opened(options.model, threads)
     given = [line.rstrip("\n") for line in sys.stdin] if "-" in options.pictures else []
     paths = prediction.found([name for name in options.pictures if name != "-"] + given)
     found = prediction.predict(model, paths, threads)
     form = "csv" if options.csv else "json" if options.json else "text"
-    with predicted.writer(form, options.csv or options.json, model.about, options.top) as write:
-        broken = sum([write(path, each) for path, each in zip(paths, found, strict=True)])
-    return int(broken > 0)
+    file, broken = options.csv or options.json, False
+    with console.shown(), predicted.writer(form, file, model.about, options.top) as write:
+        pairs = zip(paths, found, strict=True)
+        for path, each in console.progress(pairs, "predict", len(paths), "pictures"):
+            write(path, each)
+            broken |= each.probabilities is None
+    return int(broken)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -179,22 +183,19 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     Their classes are the classifier's by name.
     """
+    from treehead import console
+    from treehead.deploy import classifier
     from treehead.evaluation import classes, deployed
     from treehead.report import predicted
 
-    model, threads = _model(options)
-    report, table = deployed.evaluate(model, deployed.labelled(options.dataset, model.about), threads)
+    threads = options.threads or len(os.sched_getaffinity(0))
+    model = classifier.opened(options.model, threads)
+    with console.shown():
+        given = deployed.labelled(options.dataset, model.about)
+        report, table = deployed.evaluate(model, given, threads)
     if options.csv:
         classes.write(options.csv, table)
     print(predicted.evaluation(report, table))
-
-
-def _model(options: argparse.Namespace) -> tuple[Model, int]:
-    """The classifier of `MODEL`, and the threads to use."""
-    from treehead.deploy import classifier
-
-    threads = options.threads or len(os.sched_getaffinity(0))
-    return classifier.opened(options.model, threads), threads
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -241,6 +241,15 @@ def choice(config: Config, heads: dict[str, Head]) -> Config:
     }
 
 
+def deploy(config: Config, heads: dict[str, Head]) -> Config:
+    """The classifier that is taken away."""
+    return {
+        "network": network(config),
+        "pictures": _part(config["dataset"], "image_size", "resize"),
+        "heads": {name: head.module for name, head in heads.items()},
+    }
+
+
 def variant_name(config: Config) -> str:
     """The name of the configured variant: its objective, and a bottleneck's width."""
     objective, width = config["finetune"]["objective"], config["finetune"]["bottleneck"]

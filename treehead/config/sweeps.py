@@ -139,6 +139,18 @@ def check_class_weights(heads: dict[str, Head], training: dict[str, Any]) -> Non
             )
 
 
+def deployed(heads: dict[str, Head], name: str) -> list[str]:
+    """The heads of which one becomes the classifier: all if it is the chosen one."""
+    if name == "chosen":
+        return list(heads)
+    if name not in heads:
+        raise InputError(
+            f"Config: deploy.head is {name}, but there is no such head; use chosen or "
+            f"{choices(heads, name)}."
+        )
+    return [name]
+
+
 def _check_teachers(heads: dict[str, Head]) -> None:
     untaught = [name for name, head in heads.items() if "teacher" not in head.settings]
     for name, head in heads.items():

@@ -7,7 +7,7 @@ needs is in its metadata: names, the picture size, and the hashes of what it was
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -17,10 +17,16 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from torch import Tensor, nn
 
+from treehead import artifacts
 from treehead.artifacts import InputError, replacing
 from treehead.backbones import embed
 from treehead.backbones.backbone import Backbone
+from treehead.config import outputs
+from treehead.data.embeddings import Embeddings
+from treehead.data.taxonomy import Taxonomy
 from treehead.deploy import resizing
+from treehead.deploy.modules import HeadModule
+from treehead.heads import fitting, packing
 
 FORMAT = 1
 _KEY = "treehead"
@@ -62,6 +68,64 @@ class Classifier(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         images = resizing.resized(pictures, self.about.image_size, self.about.resize)
         return (self.head(self.backbone(images)) / self.about.temperature).softmax(1)
+
+
+class Packed(NamedTuple):
+    """A packed head: its file, its name, and its module in `treehead/heads/`."""
+
+    file: Path
+    head: str
+    module: str
+
+
+def packed(choice: list[str] | str, files: list[str], modules: dict[str, str]) -> Packed:
+    """The packed head of a classifier.
+
+    Args:
+        choice: the file of the choice; empty if a head is configured.
+        files: "<results>/heads/<head>/packed/<precision>-<seed>.bin" of all heads, or of one.
+        modules: of each head.
+    """
+    file = Path(files[0])
+    if choice:
+        told = artifacts.read_json(choice)["file"]
+        file = next(Path(each) for each in files if each.endswith(f"/{told}"))
+    head = file.parents[1].name
+    return Packed(file, head, modules[head])
+
+
+def assembled(
+    backbone: Backbone,
+    packed: Packed,
+    val: Embeddings,
+    tree: Taxonomy,
+    pictures: dict[str, Any],
+    files: dict[str, str],
+) -> Classifier:
+    """A classifier whose temperature is fitted to val.
+
+    Args:
+        backbone: with its weights.
+        packed: the head.
+        val: its images as they are.
+        tree: names of classes and parents.
+        pictures: `image_size` and `resize` of the data set.
+        files: others that it is made from, by name.
+    """
+    head = packing.read(packed.file)
+    precision, seed = packing.precision_and_seed(packed.file)
+    logits = fitting.predict(packed.module, head, val.features[0])
+    about = About(
+        classes=list(tree.fine_names),
+        parents=list(tree.parent_names),
+        parent_of=tree.parent_of().tolist(),
+        **pictures,
+        head={"name": packed.head, "module": packed.module, "precision": precision, "seed": seed},
+        temperature=temperature(logits, val.fine),
+        hashes={name: artifacts.sha256(file) for name, file in files.items()}
+        | {"head": artifacts.sha256(packed.file)},
+    )
+    return Classifier(backbone, HeadModule(packed.module, head), about)
 
 
 def export(classifier: Classifier, path: str | Path) -> None:
@@ -114,6 +178,17 @@ class Model:
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures uint8 (n, 3, h, w) -> probabilities (n, classes)."""
         return self.session.run(["probabilities"], {"pictures": pictures})[0]
+
+
+def opened(model: str | Path, threads: int) -> Model:
+    """The classifier of a results folder, or that of a file."""
+    if not Path(model).is_dir():
+        return Model(model, threads)
+    file = Path(model, "deploy/classifier.onnx")
+    if not file.is_file():
+        making = outputs.making(model, "deploy/classifier.onnx")
+        raise InputError(f"{model} has no deploy/classifier.onnx; make it with {making}.")
+    return Model(file, threads)
 
 
 def _about(path: str | Path, metadata: dict[str, str]) -> About:

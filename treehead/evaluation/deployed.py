@@ -66,6 +66,19 @@ def on_test(
     }
 
 
+def of_pipeline(about: About, files: list[str]) -> np.ndarray:
+    """The pipeline's predictions with a classifier's packed head, (n,).
+
+    Args:
+        about: of the classifier.
+        files: "<results>/heads/<head>/predictions.parquet" of its head, and maybe of others.
+    """
+    head = about.head
+    file = next(file for file in files if Path(file).parent.name == head["name"])
+    column = f"{head['precision']}-{head['seed']}"
+    return pd.read_parquet(file, columns=[column])[column].to_numpy()
+
+
 def labelled(path: str, about: About) -> Labelled:
     """The labelled pictures of a data set: those of test if it has one, else all.
 
@@ -80,7 +93,9 @@ def labelled(path: str, about: About) -> Labelled:
     source = catalog.opened({"name": "evaluated", "source": path, **plain})
     parts = {entry.part for entry in source.entries}
     rows = [
-        row for row, entry in enumerate(source.entries) if "test" not in parts or entry.part == "test"
+        row
+        for row, entry in enumerate(source.entries)
+        if "test" not in parts or entry.part == "test"
     ]
     if not rows:
         raise InputError(f"{path} lists no picture; give a source with pictures.")

@@ -1,15 +1,41 @@
-"""Predictions for picture files, as text for people and as rows for programs."""
+"""Predictions for picture files and their evaluation, as text for people and rows for programs."""
 
 import csv
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import pandas as pd
+
+from treehead.artifacts import replacing
 from treehead.deploy.classifier import About
 from treehead.deploy.prediction import Prediction
+from treehead.evaluation import classes
 
 _COLUMNS = ["picture", "rank", "class", "parent", "probability", "reason"]
+
+# Writes the prediction of a picture.
+Write = Callable[[Path, Prediction], None]
+
+
+@contextmanager
+def writer(form: str, file: str | None, about: About, top: int) -> Iterator[Write]:
+    """What writes each prediction as it comes.
+
+    Args:
+        form: "text", "csv" or "json", a line of it for each picture.
+        file: to write, whole or not at all; None for standard output.
+        about: of the classifier.
+        top: classes of each picture.
+    """
+    if file is None:
+        yield _FORMS[form](sys.stdout, about, top)
+        return
+    with replacing(file) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
+        yield _FORMS[form](out, about, top)
 
 
 def _best(about: About, found: Prediction, top: int) -> Iterator[dict[str, Any]]:
@@ -24,32 +50,52 @@ def _best(about: About, found: Prediction, top: int) -> Iterator[dict[str, Any]]
         }
 
 
-def for_people(path: Path, about: About, found: Prediction, top: int) -> str:
-    """A line for the picture, and one for each class."""
-    if found.reason:
-        return f"{path}\n  not read: {found.reason}"
+def _text(out: TextIO, about: About, top: int) -> Write:
+    def write(path: Path, found: Prediction) -> None:
+        print(path, file=out)
+        if found.reason:
+            print(f"  not read: {found.reason}", file=out)
+            return
+        for row in _best(about, found, top):
+            print(f"  {row['probability']:7.2%}  {row['class']} ({row['parent']})", file=out)
+
+    return write
+
+
+def _json(out: TextIO, about: About, top: int) -> Write:
+    def write(path: Path, found: Prediction) -> None:
+        told = (
+            {"reason": found.reason} if found.reason else {"classes": [*_best(about, found, top)]}
+        )
+        print(json.dumps({"picture": str(path), **told}, ensure_ascii=False), file=out)
+
+    return write
+
+
+def _csv(out: TextIO, about: About, top: int) -> Write:
+    table = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
+    table.writeheader()
+
+    def write(path: Path, found: Prediction) -> None:
+        rows = [{"reason": found.reason}] if found.reason else _best(about, found, top)
+        table.writerows({"picture": str(path), **row} for row in rows)
+
+    return write
+
+
+_FORMS = {"text": _text, "json": _json, "csv": _csv}
+
+
+def evaluation(report: dict[str, Any], table: pd.DataFrame) -> str:
+    """The shares of an evaluation, and its worst classes."""
+    low, high = report["accuracy_ci95"]
+    left_out = f", {report['broken']:,} broken ones left out" if report["broken"] else ""
     lines = [
-        f"  {row['probability']:7.2%}  {row['class']} ({row['parent']})"
-        for row in _best(about, found, top)
+        f"{report['n']:,} pictures{left_out}",
+        f"accuracy {report['accuracy']:.2%} ({low:.2%} to {high:.2%}), balanced "
+        f"{report['balanced_accuracy']:.2%}, macro-F1 {report['macro_f1']:.2%}",
     ]
-    return "\n".join([str(path), *lines])
-
-
-def as_json(path: Path, about: About, found: Prediction, top: int) -> str:
-    """A line of JSON."""
-    told = {"reason": found.reason} if found.reason else {"classes": [*_best(about, found, top)]}
-    return json.dumps({"picture": str(path), **told}, ensure_ascii=False)
-
-
-def csv_writer(file: TextIO) -> csv.DictWriter:
-    """A writer that has written the header."""
-    writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    return writer
-
-
-def csv_rows(path: Path, about: About, found: Prediction, top: int) -> list[dict[str, Any]]:
-    """A row for each class, or one with the reason."""
-    if found.reason:
-        return [{"picture": str(path), "reason": found.reason}]
-    return [{"picture": str(path), **row} for row in _best(about, found, top)]
+    if worst := classes.worst(table):
+        shown = pd.DataFrame(worst)[["class", "parent", "support", "recall", "most_confused_with"]]
+        lines += ["", "Classes with the lowest recall", shown.to_string(index=False)]
+    return "\n".join(lines)

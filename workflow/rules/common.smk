@@ -46,6 +46,7 @@ try:
     HEADS = sweeps.expand(config["heads"])
     sweeps.check_baselines(HEADS, config["comparison"]["baselines"])
     sweeps.check_class_weights(HEADS, config["training"])
+    DEPLOYED = sweeps.deployed(HEADS, config["deploy"]["head"])
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,5 +1,46 @@
-# In: the backbone, the chosen head, and what a run says of itself.
-# Out: what is taken away: the model card.
+# In: the backbone, a packed head, and what a run says of itself.
+# Out: what is taken away: the classifier as ONNX, its figures, the model card.
+CHOSEN = config["deploy"]["head"] == "chosen"
+
+
+rule build_classifier:
+    """The whole classifier as ONNX: pictures in, class probabilities out, calibrated on val."""
+    input:
+        **COMPLETING,
+        weights="<results>/backbone/weights.safetensors",
+        taxonomy="<results>/taxonomy.json",
+        val="<results>/embeddings/val.safetensors",
+        choice=branch(CHOSEN, then="<results>/heads/choice.json", otherwise=[]),
+        packed=expand("<results>/heads/{head}/packed/{name}.bin", head=DEPLOYED, name=PACKED),
+        code=code("build_classifier", *HEADS, network=True),
+    output:
+        "<results>/deploy/classifier.onnx",
+    log:
+        "<results>/logs/build_classifier.log",
+    threads: config["threads"]["heads"]
+    params:
+        deploy=stages.deploy(config, HEADS),
+    script:
+        "../scripts/build_classifier.py"
+
+
+rule evaluate_classifier:
+    """The classifier on the test images, beside the pipeline's own predictions."""
+    input:
+        classifier="<results>/deploy/classifier.onnx",
+        images=f"{DATASET}/test.npy",
+        table=f"{DATASET}/test.parquet",
+        predictions=expand("<results>/heads/{head}/predictions.parquet", head=DEPLOYED),
+        code=code("evaluate_classifier"),
+    output:
+        "<results>/deploy/metrics.json",
+    log:
+        "<results>/logs/evaluate_classifier.log",
+    threads: config["threads"]["backbone"]
+    script:
+        "../scripts/evaluate_classifier.py"
+
+
 rule write_card:
     """The model card, in the hub's format."""
     input:
