@@ -390,7 +390,7 @@ def test_a_child_is_never_asked_about_another_parents_classes(fitted, name: str)
     features, _ = data(200)
     module = HEADS[name][0]
     head, read = fitting.as_fitted(fitted[name], features)
-    built = tree.assembled(head) if module == "tree" else shift._tree(head)
+    built = tree.assembled(head) if module == "tree" else shift.as_tree(head)
     routing = read if module == "tree" else shift._standardized(head, read)
     routed = built.route(routing, head.settings.get("k", 1))
     logits = fitting.predict(module, fitted[name], features)

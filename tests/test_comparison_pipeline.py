@@ -9,8 +9,10 @@ import pandas
 import pytest
 import yaml
 from conftest import METRICS, ROOT, Job, Project, invalid, unlisted
+from PIL import Image
 from safetensors.numpy import load_file
 
+from treehead.__main__ import main
 from treehead.artifacts import sha256
 from treehead.data.taxonomy import read
 from treehead.evaluation import comparison
@@ -28,7 +30,8 @@ HEADS = {
 def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """After a tiny comparison; only for reading."""
     project = pristine.copy(tmp_path_factory.mktemp("compared") / "project")
-    project.run("results/pareto.svg", "results/study.md", CHOSEN)
+    taken = ("results/deploy/metrics.json", "results/deploy/MODEL_CARD.md")
+    project.run("results/pareto.svg", "results/study.md", CHOSEN, *taken)
     return project
 
 
@@ -67,6 +70,94 @@ def test_the_table_agrees_with_predictions_and_files(compared: Project, table: p
         first = (predicted["float32-0"] == predicted["fine"]).mean()
         assert per_class["recall"].mean() == pytest.approx(first, abs=1e-6)
         assert row.bytes == pytest.approx(np.mean(sizes), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def pictures(compared: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test images as pictures, each in the folder of its class, and the chosen predictions."""
+    chosen = json.loads((compared.folder / CHOSEN).read_text())
+    predicted = pandas.read_parquet(
+        compared.folder / f"results/heads/{chosen['head']}/predictions.parquet"
+    )
+    images = np.load(compared.folder / "resources/datasets/demo100/test.npy")
+    folder = tmp_path_factory.mktemp("pictures")
+    for place, name in enumerate(predicted["class"]):
+        path = folder / name / f"{place:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(images[place].transpose(1, 2, 0)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(compared: Project) -> list[str]:
+    """The class that the pipeline has predicted for each test image with the chosen head."""
+    chosen = json.loads((compared.folder / CHOSEN).read_text())
+    path = compared.folder / f"results/heads/{chosen['head']}/predictions.parquet"
+    column = f"{chosen['precision']}-{chosen['seed']}"
+    names = read(compared.folder / "results/taxonomy.json").fine_names
+    return [names[number] for number in pandas.read_parquet(path)[column]]
+
+
+def test_the_classifiers_file_says_what_the_pipeline_measured(compared: Project):
+    report = json.loads((compared.folder / "results/deploy/metrics.json").read_text())
+    chosen = json.loads((compared.folder / CHOSEN).read_text())
+    assert report["as_pipeline"] == report["n_test"] == 200
+    assert report["accuracy"] == pytest.approx(chosen["test"]["file_accuracy"])
+    assert report["head"] == {
+        key: chosen[name]
+        for key, name in (("name", "head"), ("module",) * 2, ("precision",) * 2, ("seed",) * 2)
+    }
+
+
+def test_predict_gives_each_picture_the_class_of_the_pipeline(
+    compared: Project, pictures: Path, expected: list[str], tmp_path: Path, capsys
+):
+    results = str(compared.folder / "results")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    table = str(tmp_path / "rows.csv")
+    assert main(["predict", results, str(pictures), "--top=2", f"--csv={table}"]) == 0
+    rows = pandas.read_csv(table)
+    assert rows["rank"].tolist() == [1, 2] * 200
+    first = rows[rows["rank"] == 1]
+    place = [int(Path(path).stem) for path in first["picture"]]
+    assert first["class"].tolist() == [expected[number] for number in place]
+    assert capsys.readouterr().out == ""
+    one = str(next(pictures.rglob("000.png")))
+    assert main(["predict", results, one, str(broken), "--top=1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == one
+    assert re.fullmatch(rf" +[\d.]+%  {expected[0]} \(.+\)", lines[1])
+    assert lines[2:] == [str(broken), "  not read: not a picture: text"]
+    assert main(["predict", results, one, str(broken), "--json=-", "--top=1"]) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told[0]["classes"][0]["class"] == expected[0]
+    assert told[1] == {"picture": str(broken), "reason": "not a picture: text"}
+
+
+def test_evaluate_measures_labelled_pictures_as_the_pipeline_does(
+    compared: Project, pictures: Path, tmp_path: Path, capsys
+):
+    model = str(compared.folder / "results/deploy/classifier.onnx")
+    assert main(["evaluate", model, str(pictures), f"--csv={tmp_path / 'classes.csv'}"]) == 0
+    report = json.loads((compared.folder / "results/deploy/metrics.json").read_text())
+    assert f"200 pictures\naccuracy {report['accuracy']:.2%} (" in capsys.readouterr().out
+    per_class = pandas.read_csv(tmp_path / "classes.csv")
+    assert per_class["support"].tolist() == [2] * 100
+    assert per_class["recall"].mean() == pytest.approx(report["accuracy"], abs=1e-6)
+    foreign = tmp_path / "set/unicorn/one.png"
+    foreign.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(foreign)
+    assert main(["evaluate", model, str(tmp_path / "set")]) == 1
+    assert "that the classifier does not know, the first 'unicorn'" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_classifier_is_told_what_makes_it(pristine: Project, capsys):
+    assert main(["predict", str(pristine.folder / "results"), "some.png"]) == 1
+    told = capsys.readouterr().err
+    assert (
+        "has no deploy/classifier.onnx; make it with `snakemake --cores 4 results/deploy/" in told
+    )
 
 
 def test_packed_files_alone_predict_what_was_measured(compared: Project, table: pandas.DataFrame):

@@ -65,8 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "--top", type=_positive, default=5, help="classes of each picture (default: %(default)s)"
     )
     form = predict.add_mutually_exclusive_group()
-    form.add_argument("--csv", metavar="FILE", help="write a row for each class to a CSV file")
-    form.add_argument("--json", metavar="FILE", help="write a line of JSON for each picture")
+    form.add_argument(
+        "--csv", metavar="FILE", help="write a row for each class as CSV; - prints it"
+    )
+    form.add_argument(
+        "--json", metavar="FILE", help="write a line of JSON for each picture; - prints it"
+    )
     evaluate = commands.add_parser(
         "evaluate", help="measure a classifier on labelled pictures", description=_evaluate.__doc__
     )

@@ -10,8 +10,8 @@ _FILL = 128
 def resized(pictures: Tensor, size: int, resize: str) -> Tensor:
     """Pictures (n, 3, h, w) in 0..255 -> whole numbers in 0..255, float32 (n, 3, size, size).
 
-    Pillow's bicubic filter, antialiased, as one matrix product an axis; it rounds after each axis,
-    as Pillow does. A picture of size x size stays as it is.
+    Pillow's bicubic filter, antialiased, as one matrix product an axis, rounded after each, as
+    Pillow does, but columns always first. A picture of size x size stays as it is.
 
     Args:
         pictures: h and w may be symbolic.

@@ -27,11 +27,11 @@ def writer(form: str, file: str | None, about: About, top: int) -> Iterator[Writ
 
     Args:
         form: "text", "csv" or "json", a line of it for each picture.
-        file: to write, whole or not at all; None for standard output.
+        file: to write, whole or not at all; None or "-" for standard output.
         about: of the classifier.
         top: classes of each picture.
     """
-    if file is None:
+    if file in (None, "-"):
         yield _FORMS[form](sys.stdout, about, top)
         return
     with replacing(file) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
