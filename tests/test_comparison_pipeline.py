@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ HEADS = {
 def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """After a tiny comparison; only for reading."""
     project = pristine.copy(tmp_path_factory.mktemp("compared") / "project")
-    taken = ("results/deploy/metrics.json", "results/deploy/MODEL_CARD.md")
+    taken = [f"results/deploy/{file}" for file in ("metrics.json", "head.c", "MODEL_CARD.md")]
     project.run("results/pareto.svg", "results/study.md", CHOSEN, *taken)
     return project
 
@@ -107,6 +109,15 @@ def test_the_classifiers_file_says_what_the_pipeline_measured(compared: Project)
         key: chosen[name]
         for key, name in (("name", "head"), ("module",) * 2, ("precision",) * 2, ("seed",) * 2)
     }
+
+
+def test_the_heads_c_compiles_and_finds_its_golden_vectors(compared: Project, tmp_path: Path):
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("gcc is not installed")
+    sources = [compared.folder / f"results/deploy/{file}" for file in ("head.c", "example.c")]
+    subprocess.run([gcc, "-std=c99", "-Werror", *sources, "-o", tmp_path / "example"], check=True)
+    assert subprocess.run([tmp_path / "example"], check=False).returncode == 0
 
 
 def test_predict_gives_each_picture_the_class_of_the_pipeline(

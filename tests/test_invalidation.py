@@ -442,7 +442,7 @@ def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
             chosen.append(modules[head.module])
             if "teacher" in head.settings and script.endswith("fit_head.py"):
                 chosen.append(modules[heads[head.settings["teacher"]].module])
-        if job.rule == "choose_head":
+        if job.rule in ("choose_head", "build_classifier"):
             chosen += {modules[head.module] for head in heads.values()}
         if NETWORKS_BY_NAME in loaded[script]:
             chosen.append(network)

@@ -11,6 +11,8 @@ from typing import Any
 import grimp
 
 _PACKAGE = Path(__file__).parents[1]
+# Data that modules read from where they lie.
+_DATA = ("*.yaml", "templates/*")
 
 
 @cache
@@ -22,8 +24,8 @@ def _graph() -> grimp.ImportGraph:
 def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     """Files of the treehead modules that a script imports, directly or through others.
 
-    A module's packages run before it, so they are among them, and so are the tables (.yaml) beside
-    it. `loaded` names more modules: those that a setting chooses, which the script loads by name.
+    A module's packages run before it, so they are among them, and so are the tables (.yaml) and the
+    templates beside it. `loaded` names more modules: those that a setting chooses, which the script loads by name.
     """
     named = set(loaded)
     for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
@@ -35,7 +37,7 @@ def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     reached = direct.union(*(_graph().find_upstream_modules(module) for module in direct))
     packages = {package for module in reached for package in _packages(module)}
     files = {_file(module) for module in reached | packages}
-    return sorted(files | {data for file in files for data in file.parent.glob("*.yaml")})
+    return sorted(files.union(*(file.parent.glob(data) for file in files for data in _DATA)))
 
 
 def _packages(module: str) -> list[str]:

@@ -246,8 +246,13 @@ def deploy(config: Config, heads: dict[str, Head]) -> Config:
     return {
         "network": network(config),
         "pictures": _part(config["dataset"], "image_size", "resize"),
-        "heads": {name: head.module for name, head in heads.items()},
+        **deploy_c(heads),
     }
+
+
+def deploy_c(heads: dict[str, Head]) -> Config:
+    """The head that is taken away as C."""
+    return {"heads": {name: head.module for name, head in heads.items()}}
 
 
 def variant_name(config: Config) -> str:

@@ -7,7 +7,7 @@ needs is in its metadata: names, the picture size, and the hashes of what it was
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,6 +26,7 @@ from treehead.data.embeddings import Embeddings
 from treehead.data.taxonomy import Taxonomy
 from treehead.deploy import resizing
 from treehead.deploy.modules import HeadModule
+from treehead.deploy.packed import Packed
 from treehead.heads import fitting, packing
 
 FORMAT = 1
@@ -70,33 +71,9 @@ class Classifier(nn.Module):
         return (self.head(self.backbone(images)) / self.about.temperature).softmax(1)
 
 
-class Packed(NamedTuple):
-    """A packed head: its file, its name, and its module in `treehead/heads/`."""
-
-    file: Path
-    head: str
-    module: str
-
-
-def packed(choice: list[str] | str, files: list[str], modules: dict[str, str]) -> Packed:
-    """The packed head of a classifier.
-
-    Args:
-        choice: the file of the choice; empty if a head is configured.
-        files: "<results>/heads/<head>/packed/<precision>-<seed>.bin" of all heads, or of one.
-        modules: of each head.
-    """
-    file = Path(files[0])
-    if choice:
-        told = artifacts.read_json(choice)["file"]
-        file = next(Path(each) for each in files if each.endswith(f"/{told}"))
-    head = file.parents[1].name
-    return Packed(file, head, modules[head])
-
-
 def assembled(
     backbone: Backbone,
-    packed: Packed,
+    taken: Packed,
     val: Embeddings,
     tree: Taxonomy,
     pictures: dict[str, Any],
@@ -106,26 +83,26 @@ def assembled(
 
     Args:
         backbone: with its weights.
-        packed: the head.
+        taken: the head.
         val: its images as they are.
         tree: names of classes and parents.
         pictures: `image_size` and `resize` of the data set.
         files: others that it is made from, by name.
     """
-    head = packing.read(packed.file)
-    precision, seed = packing.precision_and_seed(packed.file)
-    logits = fitting.predict(packed.module, head, val.features[0])
+    head = packing.read(taken.file)
+    precision, seed = packing.precision_and_seed(taken.file)
+    logits = fitting.predict(taken.module, head, val.features[0])
     about = About(
         classes=list(tree.fine_names),
         parents=list(tree.parent_names),
         parent_of=tree.parent_of().tolist(),
         **pictures,
-        head={"name": packed.head, "module": packed.module, "precision": precision, "seed": seed},
+        head={"name": taken.head, "module": taken.module, "precision": precision, "seed": seed},
         temperature=temperature(logits, val.fine),
         hashes={name: artifacts.sha256(file) for name, file in files.items()}
-        | {"head": artifacts.sha256(packed.file)},
+        | {"head": artifacts.sha256(taken.file)},
     )
-    return Classifier(backbone, HeadModule(packed.module, head), about)
+    return Classifier(backbone, HeadModule(taken.module, head), about)
 
 
 def export(classifier: Classifier, path: str | Path) -> None:

@@ -41,6 +41,25 @@ rule evaluate_classifier:
         "../scripts/evaluate_classifier.py"
 
 
+rule write_c:
+    """The head as C in whole numbers, which reads features of 16 bits, with golden vectors."""
+    input:
+        train="<results>/embeddings/train.safetensors",
+        val="<results>/embeddings/val.safetensors",
+        choice=branch(CHOSEN, then="<results>/heads/choice.json", otherwise=[]),
+        packed=expand("<results>/heads/{head}/packed/{name}.bin", head=DEPLOYED, name=PACKED),
+        code=code("write_c"),
+    output:
+        expand("<results>/deploy/{file}", file=["head.h", "head.c", "example.c"]),
+    log:
+        "<results>/logs/write_c.log",
+    threads: config["threads"]["heads"]
+    params:
+        deploy=stages.deploy_c(HEADS),
+    script:
+        "../scripts/write_c.py"
+
+
 rule write_card:
     """The model card, in the hub's format."""
     input:

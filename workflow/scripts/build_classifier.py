@@ -6,7 +6,7 @@ from treehead import console
 from treehead.backbones import inputs, weights
 from treehead.backbones.backbone import build
 from treehead.data import embeddings, taxonomy
-from treehead.deploy import classifier
+from treehead.deploy import classifier, packed
 
 settings, given = snakemake.params.deploy, snakemake.input
 with console.job(snakemake.log[0]):
@@ -15,7 +15,7 @@ with console.job(snakemake.log[0]):
     weights.into(backbone.network, given.weights)
     made = classifier.assembled(
         backbone,
-        classifier.packed(given.choice, given.packed, settings["heads"]),
+        packed.taken(given.choice, given.packed, settings["heads"]),
         embeddings.read(given.val),
         taxonomy.read(given.taxonomy),
         settings["pictures"],

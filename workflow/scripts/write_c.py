@@ -1,0 +1,21 @@
+"""Write a head as C."""
+
+from pathlib import Path
+
+from treehead import console
+from treehead.data import embeddings
+from treehead.deploy import packed
+from treehead.deploy.c import build, integer, source
+
+given = snakemake.input
+with console.job(snakemake.log[0]):
+    taken = packed.of_few_bits(
+        packed.taken(given.choice, given.packed, snakemake.params.deploy["heads"]), given.packed
+    )
+    sample = embeddings.read(given.train).features[0]
+    features = integer.calibrated(sample, 16)
+    head = build.build(taken.module, taken.file, features, sample)
+    examples, _ = features.quantized(embeddings.read(given.val).features[0][:8])
+    folder = Path(snakemake.output[0]).parent
+    source.write(folder, head, packed=taken.file, title=taken.head, examples=examples)
+    console.say(f"{taken.head} at {taken.file.stem}: a feature is {features.scale:g} * number.")
