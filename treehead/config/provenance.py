@@ -25,7 +25,8 @@ def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     """Files of the treehead modules that a script imports, directly or through others.
 
     A module's packages run before it, so they are among them, and so are the tables (.yaml) and the
-    templates beside it. `loaded` names more modules: those that a setting chooses, which the script loads by name.
+    templates beside it. `loaded` names more modules: those that a setting chooses, which the script
+    loads by name.
     """
     named = set(loaded)
     for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):
