@@ -15,10 +15,11 @@ from treehead.backbones.backbone import build
 from treehead.data import pictures
 from treehead.data.embeddings import Examples
 from treehead.deploy import classifier, prediction, resizing
+from treehead.deploy.model import About, Model
 from treehead.deploy.modules import HeadModule
 from treehead.heads import fitting
 
-ABOUT = classifier.About(
+ABOUT = About(
     classes=["apple", "pear", "rye", "toast", "leek", "beet"],
     parents=["fruit", "bread", "root"],
     parent_of=[0, 0, 1, 1, 2, 2],
@@ -88,7 +89,7 @@ def test_the_file_gives_the_classifiers_own_probabilities(exported, shape: tuple
     given = np.random.default_rng(2).integers(0, 256, (n, 3, *sides), np.uint8)
     with torch.inference_mode():
         expected = whole(torch.from_numpy(given)).numpy()
-    found = classifier.Model(path, threads=1)(given)
+    found = Model(path, threads=1)(given)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
@@ -97,7 +98,7 @@ def test_the_file_says_what_it_is_and_names_no_path(exported):
     _, path = exported
     model = onnx.load(path)
     assert json.loads(model.metadata_props[0].value)["classes"] == ABOUT.classes
-    assert classifier.Model(path, threads=1).about == ABOUT
+    assert Model(path, threads=1).about == ABOUT
     assert b"site-packages" not in path.read_bytes()
 
 
@@ -112,19 +113,19 @@ def test_a_file_that_is_no_classifier_of_ours_is_told(exported, tmp_path: Path):
     whole = path.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"cut\.onnx is damaged or not an ONNX file"):
-        classifier.Model(tmp_path / "cut.onnx", threads=1)
+        Model(tmp_path / "cut.onnx", threads=1)
     with pytest.raises(InputError, match=r"none\.onnx does not exist"):
-        classifier.Model(tmp_path / "none.onnx", threads=1)
+        Model(tmp_path / "none.onnx", threads=1)
     model = onnx.load(path)
     told = json.loads(model.metadata_props[0].value)
     onnx.helper.set_model_props(model, {"treehead": json.dumps(told | {"format": 2})})
     onnx.save(model, tmp_path / "newer.onnx")
     with pytest.raises(InputError, match=r"newer\.onnx has format 2, and this treehead reads 1"):
-        classifier.Model(tmp_path / "newer.onnx", threads=1)
+        Model(tmp_path / "newer.onnx", threads=1)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(InputError, match=r"foreign\.onnx is no classifier of treehead"):
-        classifier.Model(tmp_path / "foreign.onnx", threads=1)
+        Model(tmp_path / "foreign.onnx", threads=1)
 
 
 def test_pictures_are_predicted_in_their_order_and_a_broken_one_is_a_row(exported, tmp_path: Path):
@@ -132,7 +133,7 @@ def test_pictures_are_predicted_in_their_order_and_a_broken_one_is_a_row(exporte
     images = [noise(seed) for seed in range(150)]
     contents = [encoded(image) for image in images]
     contents[70] = b"no picture"
-    model = classifier.Model(path, threads=1)
+    model = Model(path, threads=1)
     rows = list(prediction.predict(model, contents, threads=2))
     assert len(rows) == 150
     assert rows[70].probabilities is None
@@ -151,6 +152,8 @@ def test_paths_folders_and_patterns_name_pictures_each_once(tmp_path: Path, monk
     assert prediction.found(["**/*.webp", "notes.txt"]) == [Path("deep/c.webp"), Path("notes.txt")]
     with pytest.raises(InputError, match=r"none\.png names no file"):
         prediction.found(["none.png"])
+    with pytest.raises(InputError, match="No picture is given"):
+        prediction.found([])
     Path("empty").mkdir()
     with pytest.raises(InputError, match="empty has no picture in it"):
         prediction.found(["empty"])

@@ -164,11 +164,12 @@ def _predict(options: argparse.Namespace) -> int:
     A picture that can't be read is told in its place, and the exit status is 1 then.
     """
     from treehead import console
-    from treehead.deploy import classifier, prediction
+    from treehead.deploy import prediction
+    from treehead.deploy.model import opened
     from treehead.report import predicted
 
-    threads = options.threads or len(os.sched_getaffinity(0))
-    model = classifier.opened(options.model, threads)
+    threads = options.threads or os.cpu_count() or 1
+    model = opened(options.model, threads)
     given = [line.rstrip("\n") for line in sys.stdin] if "-" in options.pictures else []
     paths = prediction.found([name for name in options.pictures if name != "-"] + given)
     found = prediction.predict(model, paths, threads)
@@ -188,12 +189,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     Their classes are the classifier's by name.
     """
     from treehead import console
-    from treehead.deploy import classifier
+    from treehead.deploy.model import opened
     from treehead.evaluation import classes, deployed
     from treehead.report import predicted
 
-    threads = options.threads or len(os.sched_getaffinity(0))
-    model = classifier.opened(options.model, threads)
+    threads = options.threads or os.cpu_count() or 1
+    model = opened(options.model, threads)
     with console.shown():
         given = deployed.labelled(options.dataset, model.about)
         report, table = deployed.evaluate(model, given, threads)

@@ -13,7 +13,7 @@ import numpy as np
 
 from treehead.artifacts import InputError
 from treehead.data import pictures
-from treehead.deploy.classifier import Model
+from treehead.deploy.model import Model
 
 Content = bytes | Path
 
@@ -56,6 +56,8 @@ def found(patterns: Iterable[str]) -> list[Path]:
             if not inside:
                 raise InputError(f"{path} has no picture in it; give a folder with pictures.")
             files |= dict.fromkeys(inside)
+    if not files:
+        raise InputError("No picture is given; give pictures, folders or patterns.")
     return list(files)
 
 

@@ -11,7 +11,7 @@ from treehead.console import progress, say
 from treehead.data import catalog, dataset, taxonomy
 from treehead.data.sources.source import Source
 from treehead.deploy import prediction
-from treehead.deploy.classifier import About, Model
+from treehead.deploy.model import About, Model
 from treehead.evaluation import classes, metrics
 
 _BATCH = 64

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from treehead.artifacts import replacing
-from treehead.deploy.classifier import About
+from treehead.deploy.model import About
 from treehead.deploy.prediction import Prediction
 from treehead.evaluation import classes
 

@@ -1,0 +1,97 @@
+"""A classifier file: what it is, and its probabilities. Needs no torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from treehead.artifacts import InputError
+from treehead.config import outputs
+
+FORMAT = 1
+# Of the metadata that holds `About` as JSON.
+KEY = "treehead"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a classifier is; kept in the metadata of its file.
+
+    Args:
+        classes: names of the classes, in the order of the probabilities.
+        parents: names of their parents.
+        parent_of: the parent of each class.
+        image_size: sides in pixels to which pictures are resized.
+        resize: how: "crop", "pad" or "stretch".
+        head: `name`, `module`, `precision` and `seed` of the head.
+        temperature: by which the logits are divided.
+        hashes: SHA-256 of the files that it was made from, by name.
+    """
+
+    classes: list[str]
+    parents: list[str]
+    parent_of: list[int]
+    image_size: int
+    resize: str
+    head: dict[str, Any]
+    temperature: float
+    hashes: dict[str, str]
+    format: int = FORMAT
+
+
+class Model:
+    """A classifier file, ready to run on the CPU.
+
+    Args:
+        path: the file.
+        threads: of onnxruntime.
+
+    Raises:
+        InputError: the file is no classifier of ours, is damaged, or has a newer format.
+    """
+
+    def __init__(self, path: str | Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        if not Path(path).is_file():
+            raise InputError(f"{path} does not exist; give a results folder or classifier.onnx.")
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own, which it does not export
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{path} is damaged or not an ONNX file ({reason}); make it again."
+            ) from error
+        self.about = _about(path, self.session.get_modelmeta().custom_metadata_map)
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures uint8 (n, 3, h, w) -> probabilities (n, classes)."""
+        return self.session.run(["probabilities"], {"pictures": pictures})[0]
+
+
+def opened(model: str | Path, threads: int) -> Model:
+    """The classifier of a results folder, or that of a file."""
+    if not Path(model).is_dir():
+        return Model(model, threads)
+    file = Path(model, "deploy/classifier.onnx")
+    if not file.is_file():
+        making = outputs.making(model, "deploy/classifier.onnx")
+        raise InputError(f"{model} has no deploy/classifier.onnx; make it with {making}.")
+    return Model(file, threads)
+
+
+def _about(path: str | Path, metadata: dict[str, str]) -> About:
+    if KEY not in metadata:
+        raise InputError(f"{path} is no classifier of treehead; give a results folder or its file.")
+    given = json.loads(metadata[KEY])
+    if given.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {given.get('format')}, and this treehead reads {FORMAT}; "
+            "install the treehead that wrote it, or make it again."
+        )
+    return About(**given)
