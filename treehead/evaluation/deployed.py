@@ -102,9 +102,13 @@ def labelled(path: str, about: About) -> Labelled:
     if "test" in parts:
         say(f"{path}: {len(rows):,} pictures of test; those of other splits are left out.")
     number = {name: place for place, name in enumerate(about.classes)}
-    named = source.class_names or ()
     labels = [source.entries[row].label for row in rows]
-    names = [named[label] if isinstance(label, int) and named else str(label) for label in labels]
+    if isinstance(labels[0], int) and not source.class_names:
+        raise InputError(
+            f"{path} numbers its classes and does not name them; give names, by which they are "
+            "matched to the classifier's."
+        )
+    names = [source.class_names[one] if isinstance(one, int) else one for one in labels]
     if foreign := sorted(set(names) - number.keys()):
         raise InputError(
             f"{path} has {len(foreign)} classes that the classifier does not know, the first "

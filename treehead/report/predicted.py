@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-from treehead.artifacts import replacing
+from treehead.artifacts import InputError, replacing
 from treehead.deploy.model import About
 from treehead.deploy.prediction import Prediction
 from treehead.evaluation import classes
@@ -34,6 +34,8 @@ def writer(form: str, file: str | None, about: About, top: int) -> Iterator[Writ
     if file in (None, "-"):
         yield _FORMS[form](sys.stdout, about, top)
         return
+    if Path(file).is_dir():
+        raise InputError(f"{file} is a folder; give a file to write.")
     with replacing(file) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
         yield _FORMS[form](out, about, top)
 
