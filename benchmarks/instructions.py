@@ -1,7 +1,7 @@
 """What heads cost as C on an emulated Cortex-M4: flash, RAM and instructions an image.
 
-Each head that a results folder has packed at a precision of whole numbers is compiled, run on images
-of val, and compared with its reference to the bit. Features have 8 or 16 bits.
+Each head that a results folder has packed at a precision of whole numbers is compiled, run on
+images of val, and compared with its reference to the bit. Features have 8 or 16 bits.
 
     python -m benchmarks.instructions results --precision int8 --bits 16
 """
