@@ -34,6 +34,7 @@ Contestant = Callable[[float], float]  # from seconds to measure to images/s
 NAMES = {"resnet9": "ResNet9", "phinet": "PhiNet", "airbench_residual": "airbench_residual"}
 LARGEST = {"airbench_residual": SIDE}  # of its images, in pixels
 RESULTS = Path("results/bench")
+BATCH = 128  # of the study's ResNet track
 PER_CLASS = 10  # images of demo100, which all loop over
 EAGER_BATCH = 64  # images that eager PyTorch embeds at a time
 
@@ -179,7 +180,9 @@ def configured(
         "objective": "flat",
         "precision": precision,
         "augment": shared["augment"] | {"flip": "random"} | augment,
-        "batch_size": (theirs if small else shared)["batch_size"],
+        "batch_size": theirs["batch_size"] if small else BATCH,
+        "optimizer": theirs["optimizer"],
+        "learning_rate": theirs["learning_rate"],
     }
     backbone = config["backbone"] | {"architecture": architecture, "image_size": size}
     return config | {"backbone": backbone, "finetune": shared | own}
@@ -241,6 +244,7 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[32, 64, 160], help="in pixels (default 32 64 160)"
     )
+    parser.add_argument("--networks", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     options = parser.parse_args()
     config, larger = (
@@ -254,7 +258,7 @@ def main() -> None:
     bench = Bench(drawn(), options.rounds, options.seconds, peaks)
     cases = [
         configured(config, larger, name, size, options.precision)
-        for name in NAMES
+        for name in options.networks
         for size in options.sizes
         if size <= LARGEST.get(name, size)
     ]
