@@ -64,7 +64,7 @@ def test_the_metadata_are_the_hubs(results: Path):
     assert data.pipeline_tag == "image-classification"
     assert (data.library_name, data.license) == ("treehead", "apache-2.0")
     assert "onnx" in data.tags
-    assert "resnet9" in data.tags
+    assert "airbench_residual" in data.tags
     (result,) = data.eval_results
     test = json.loads((results / "chosen.json").read_text())["test"]
     assert (result.dataset_type, result.dataset_split) == ("demo100", "test")

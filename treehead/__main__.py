@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # as in `treehead show results | head`: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -165,11 +166,10 @@ def _predict(options: argparse.Namespace) -> int:
     """
     from treehead import console
     from treehead.deploy import prediction
-    from treehead.deploy.model import opened
     from treehead.report import predicted
 
     threads = options.threads or os.cpu_count() or 1
-    model = opened(options.model, threads)
+    model = prediction.opened(options.model, threads)
     given = [line.rstrip("\n") for line in sys.stdin] if "-" in options.pictures else []
     paths = prediction.found([name for name in options.pictures if name != "-"] + given)
     found = prediction.predict(model, paths, threads)
@@ -189,15 +189,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     Their classes are the classifier's by name.
     """
     from treehead import console
-    from treehead.deploy.model import opened
-    from treehead.evaluation import classes, deployed
+    from treehead.deploy import prediction
+    from treehead.evaluation import classes, labelled
     from treehead.report import predicted
 
     threads = options.threads or os.cpu_count() or 1
-    model = opened(options.model, threads)
+    model = prediction.opened(options.model, threads)
     with console.shown():
-        given = deployed.labelled(options.dataset, model.about)
-        report, table = deployed.evaluate(model, given, threads)
+        given = labelled.look(options.dataset, model.about)
+        report, table = labelled.evaluate(model, given, threads)
     if options.csv:
         classes.write(options.csv, table)
     print(predicted.evaluation(report, table))

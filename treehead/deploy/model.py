@@ -9,7 +9,6 @@ import numpy as np
 import onnxruntime
 
 from treehead.artifacts import InputError
-from treehead.config import outputs
 
 FORMAT = 1
 # Of the metadata that holds `About` as JSON.
@@ -72,17 +71,6 @@ class Model:
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures uint8 (n, 3, h, w) -> probabilities (n, classes)."""
         return self.session.run(["probabilities"], {"pictures": pictures})[0]
-
-
-def opened(model: str | Path, threads: int) -> Model:
-    """The classifier of a results folder, or that of a file."""
-    if not Path(model).is_dir():
-        return Model(model, threads)
-    file = Path(model, "deploy/classifier.onnx")
-    if not file.is_file():
-        making = outputs.making(model, "deploy/classifier.onnx")
-        raise InputError(f"{model} has no deploy/classifier.onnx; make it with {making}.")
-    return Model(file, threads)
 
 
 def _about(path: str | Path, metadata: dict[str, str]) -> About:

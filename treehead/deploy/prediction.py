@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from treehead.artifacts import InputError
+from treehead.config import outputs
 from treehead.data import pictures
 from treehead.deploy.model import Model
 
@@ -32,6 +33,17 @@ class Prediction(NamedTuple):
 
     probabilities: np.ndarray | None
     reason: str
+
+
+def opened(model: str | Path, threads: int) -> Model:
+    """The classifier of a results folder, or that of a file."""
+    if not Path(model).is_dir():
+        return Model(model, threads)
+    file = Path(model, "deploy/classifier.onnx")
+    if not file.is_file():
+        making = outputs.making(model, "deploy/classifier.onnx")
+        raise InputError(f"{model} has no deploy/classifier.onnx; make it with {making}.")
+    return Model(file, threads)
 
 
 def found(patterns: Iterable[str]) -> list[Path]:

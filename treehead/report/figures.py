@@ -211,7 +211,9 @@ def variants(table: pd.DataFrame, title: str) -> Figure:
         table: as `variants.table` gives it, with the study's numbers or without.
         title: what the images are.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(12, 4), width_ratios=[2, 3], layout="constrained"
+    )
     narrow = table[table["network"].str.startswith("bottleneck-")]
     width = narrow["network"].str.partition("-")[2].astype(int)
     whole = table[table["network"] == "flat"]
@@ -237,8 +239,10 @@ def variants(table: pd.DataFrame, title: str) -> Figure:
     for shift, (prefix, label, colour) in zip((-0.2, 0.2), sources, strict=True):
         heights = [100 * row.get(prefix + column, np.nan) for row, column in bars]
         shown = right.bar(places + shift, heights, 0.38, color=colour, label=label)
-        right.bar_label(shown, ["" if np.isnan(height) else f"{height:.1f}" for height in heights])
-    right.set_xticks(places, [f"{row['network']}:\n{names[column]}" for row, column in bars])
+        told = ["" if np.isnan(height) else f"{height:.1f}" for height in heights]
+        right.bar_label(shown, told, fontsize=8)
+    labels = [f"{row['network']}:\n{names[column]}" for row, column in bars]
+    right.set_xticks(places, labels, fontsize=8)
     right.set(ylabel="accuracy on test, %")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)

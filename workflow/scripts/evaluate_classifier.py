@@ -1,12 +1,12 @@
 """Measure the classifier's file on the test images."""
 
 from treehead import artifacts, console
-from treehead.deploy.model import opened
+from treehead.deploy.model import Model
 from treehead.evaluation import deployed
 
 given = snakemake.input
 with console.job(snakemake.log[0]):
-    model = opened(given.classifier, snakemake.threads)
+    model = Model(given.classifier, snakemake.threads)
     expected = deployed.of_pipeline(model.about, given.predictions)
     report = deployed.on_test(model, given.images, given.table, expected)
     artifacts.write_json(snakemake.output[0], report)
