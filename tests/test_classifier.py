@@ -1,6 +1,7 @@
 """The whole classifier as one ONNX file: any picture in, the pipeline's own predictions out."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from treehead.artifacts import InputError
 from treehead.backbones.backbone import build
 from treehead.data import pictures
 from treehead.data.embeddings import Examples
-from treehead.deploy import classifier, prediction, resizing
+from treehead.deploy import classifier, packed, prediction, resizing
 from treehead.deploy.model import About, Model
 from treehead.deploy.modules import HeadModule
+from treehead.evaluation import labelled
 from treehead.heads import fitting
 
 ABOUT = About(
@@ -126,6 +128,53 @@ def test_a_file_that_is_no_classifier_of_ours_is_told(exported, tmp_path: Path):
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(InputError, match=r"foreign\.onnx is no classifier of treehead"):
         Model(tmp_path / "foreign.onnx", threads=1)
+
+
+def test_metadata_that_are_damaged_are_told(exported, tmp_path: Path):
+    _, path = exported
+    model = onnx.load(path)
+    for place, text in enumerate(("{", "[]", '{"format": 1, "classes": []}')):
+        onnx.helper.set_model_props(model, {"treehead": text})
+        onnx.save(model, tmp_path / f"{place}.onnx")
+        with pytest.raises(InputError, match=rf"{place}\.onnx has damaged metadata"):
+            Model(tmp_path / f"{place}.onnx", threads=1)
+
+
+def test_a_classifier_of_another_backbone_than_its_folder_has_is_told(exported, tmp_path: Path):
+    _, path = exported
+    for name in ("deploy/classifier.onnx", "backbone/weights.safetensors"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(path, tmp_path / name)
+    with pytest.raises(InputError, match=r"was made of another backbone/weights\.safetensors; mak"):
+        prediction.opened(tmp_path, threads=1)
+    (tmp_path / "backbone/weights.safetensors").unlink()
+    assert prediction.opened(tmp_path, threads=1).about == ABOUT
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([("0.png", "0")], "numbers its classes and does not name them"),
+        ([("0.png", "apple"), ("1.png", "fig")], "does not know, the first 'fig'"),
+    ],
+)
+def test_labels_that_are_no_names_of_the_classifier_are_told(
+    rows: list[tuple[str, str]], sentence: str, tmp_path: Path
+):
+    for name, _ in rows:
+        (tmp_path / name).write_bytes(encoded(noise(0)))
+    lines = ["path,label", *(",".join(row) for row in rows)]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=sentence):
+        labelled.look(str(tmp_path / "list.csv"), ABOUT)
+
+
+def test_the_c_of_a_head_of_floats_is_that_of_its_whole_numbers():
+    files = [f"heads/linear/packed/{name}.bin" for name in ("float32-0", "int8-1", "int8-0")]
+    found = packed.of_few_bits(packed.taken([], files, {"linear": "linear"}), files)
+    assert found == packed.Packed(Path(files[2]), "linear", "linear")
+    with pytest.raises(InputError, match="add int8 or fewer bits to precisions"):
+        packed.of_few_bits(packed.taken([], files, {"linear": "linear"}), files[:2])
 
 
 def test_pictures_are_predicted_in_their_order_and_a_broken_one_is_a_row(exported, tmp_path: Path):

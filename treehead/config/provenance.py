@@ -38,7 +38,8 @@ def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     reached = direct.union(*(_graph().find_upstream_modules(module) for module in direct))
     packages = {package for module in reached for package in _packages(module)}
     files = {_file(module) for module in reached | packages}
-    return sorted(files.union(*(file.parent.glob(data) for file in files for data in _DATA)))
+    folders = {file.parent for file in files}
+    return sorted(files.union(*(folder.glob(data) for folder in folders for data in _DATA)))
 
 
 def _packages(module: str) -> list[str]:

@@ -176,7 +176,7 @@ def listed(source: Source, settings: dict[str, Any]) -> tuple[Listing, Catalog]:
     if not entries:
         raise InputError(f"{place} lists no picture; give a source with pictures.")
     parts = _parts(place, entries, settings["splits"])
-    labels, names = _numbered(place, entries, source.class_names, settings["name"])
+    labels, names = numbered(place, entries, source.class_names, settings["name"])
     _check(place, parts, labels, names)
     remarks = [*source.remarks, *_alike(names)]
     if skipped := ", ".join(f"{count} {what}" for what, count in sorted(source.skipped.items())):
@@ -221,7 +221,7 @@ def _parts(place: str, entries: list[Entry], splits: dict[str, str]) -> list[str
     return [entry.part for entry in entries]
 
 
-def _numbered(
+def numbered(
     place: str, entries: list[Entry], names: tuple[str, ...] | None, dataset_name: str
 ) -> tuple[list[int], tuple[str, ...]]:
     """The number of each entry's class, and the names of the classes."""

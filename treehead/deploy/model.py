@@ -76,10 +76,14 @@ class Model:
 def _about(path: str | Path, metadata: dict[str, str]) -> About:
     if KEY not in metadata:
         raise InputError(f"{path} is no classifier of treehead; give a results folder or its file.")
-    given = json.loads(metadata[KEY])
-    if given.get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {given.get('format')}, and this treehead reads {FORMAT}; "
-            "install the treehead that wrote it, or make it again."
-        )
-    return About(**given)
+    try:
+        about = json.loads(metadata[KEY])
+        version = about["format"]
+        if version == FORMAT:
+            return About(**about)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} has damaged metadata ({error}); make it again.") from error
+    raise InputError(
+        f"{path} has format {version}, and this treehead reads {FORMAT}; install the treehead "
+        "that wrote it, or make it again."
+    )

@@ -43,7 +43,8 @@ def of_few_bits(packed: Packed, files: list[str]) -> Packed:
         return packed
     for file in map(Path, files):
         other, its_seed = packing.precision_and_seed(file)
-        if file.parent == packed.file.parent and its_seed == seed and other != precision:
+        same = file.parent == packed.file.parent and its_seed == seed
+        if same and packing.PRECISIONS[other] <= 8:
             return packed._replace(file=file)
     raise InputError(
         f"{packed.file} holds floats, which have no C; add int8 or fewer bits to precisions."

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from treehead import artifacts
 from treehead.artifacts import InputError
 from treehead.config import outputs
 from treehead.data import pictures
@@ -36,14 +37,25 @@ class Prediction(NamedTuple):
 
 
 def opened(model: str | Path, threads: int) -> Model:
-    """The classifier of a results folder, or that of a file."""
-    if not Path(model).is_dir():
+    """The classifier of a results folder, or that of a file.
+
+    Raises:
+        InputError: as `Model`, or the folder has none, or one of another backbone or head.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
         return Model(model, threads)
-    file = Path(model, "deploy/classifier.onnx")
+    file = folder / "deploy/classifier.onnx"
+    making = outputs.making(model, "deploy/classifier.onnx")
     if not file.is_file():
-        making = outputs.making(model, "deploy/classifier.onnx")
         raise InputError(f"{model} has no deploy/classifier.onnx; make it with {making}.")
-    return Model(file, threads)
+    found = Model(file, threads)
+    head, hashes = found.about.head, found.about.hashes
+    packed = f"heads/{head['name']}/packed/{head['precision']}-{head['seed']}.bin"
+    for name, part in (("backbone", "backbone/weights.safetensors"), ("head", packed)):
+        if (folder / part).is_file() and artifacts.sha256(folder / part) != hashes.get(name):
+            raise InputError(f"{file} was made of another {part}; make it again with {making}.")
+    return found
 
 
 def found(patterns: Iterable[str]) -> list[Path]:

@@ -50,20 +50,20 @@ def look(path: str, about: About) -> Labelled:
         raise InputError(f"{path} lists no picture; give a source with pictures.")
     if "test" in parts:
         say(f"{path}: {len(rows):,} pictures of test; those of other splits are left out.")
-    number = {name: place for place, name in enumerate(about.classes)}
-    labels = [source.entries[row].label for row in rows]
-    if isinstance(labels[0], int) and not source.class_names:
+    entries = [source.entries[row] for row in rows]
+    labels, names = catalog.numbered(path, entries, source.class_names, "evaluated")
+    if isinstance(entries[0].label, int) and not source.class_names:
         raise InputError(
             f"{path} numbers its classes and does not name them; give names, by which they are "
             "matched to the classifier's."
         )
-    names = [source.class_names[one] if isinstance(one, int) else one for one in labels]
-    if foreign := sorted(set(names) - number.keys()):
+    if foreign := sorted(set(names) - set(about.classes)):
         raise InputError(
             f"{path} has {len(foreign)} classes that the classifier does not know, the first "
             f"{foreign[0]!r}; it knows {', '.join(map(repr, about.classes[:5]))} and so on."
         )
-    return Labelled(source, rows, np.array([number[name] for name in names]))
+    number = np.array([about.classes.index(name) for name in names])
+    return Labelled(source, rows, number[labels])
 
 
 def evaluate(model: Model, given: Labelled, threads: int) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -105,6 +105,7 @@ class TwoLayers:
                 "dot.c",
                 "dense.c",
                 "hidden.c",
+                "two_dense.c",
                 "largest.c",
                 "two_layers.c",
             ],

@@ -25,11 +25,7 @@ int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
     uint32_t first_sum;
 
     read_features(features, work);
-    hide(work);
-    dense(upper_weight, CLASSES, HIDDEN_COLUMNS, work->hidden, work->logits);
-    for (class = 0; class < CLASSES; class++)
-        work->logits[class] =
-            scaled(work->logits[class], upper_multiplier[class]) + upper_bias[class];
+    two_dense(work);
     from = least(work->logits);
     first_sum = start(work->x, COLUMNS);
     for (class = 0; class < CLASSES; class++) {
