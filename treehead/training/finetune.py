@@ -1,7 +1,6 @@
 """Train a backbone with a head on top, keep the best epoch by val, and resume after a stop."""
 
 import copy
-import signal
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,8 +12,8 @@ from treehead.backbones.backbone import Backbone
 from treehead.backbones.weights import restore
 from treehead.console import say
 from treehead.data import balance, dataset
-from treehead.training import compute, parallel
-from treehead.training.checkpoint import Checkpoint, noticing_signals
+from treehead.training import compute, parallel, resuming
+from treehead.training.checkpoint import Checkpoint
 from treehead.training.objectives import Objective
 from treehead.training.trainer import Classifier, Epoch, Images, Trainer, shrunk
 
@@ -122,31 +121,5 @@ def _train(
     """Train in this process, alone or as one of a group."""
     compute.keep_freed_memory()
     trainer = Trainer(model, train, val, settings)
-    with noticing_signals() as noticed:
-        if checkpoint and (state := checkpoint.load()):
-            trainer.load_state_dict(state)
-            say(f"Resumed in epoch {trainer.epoch}, after its step {trainer.step}.")
-        try:
-            for _ in trainer.run():
-                _keep(trainer, checkpoint, noticed())
-        except InputError as error:
-            kept = checkpoint and checkpoint.path.is_file()
-            where = f" The last good state is kept in {checkpoint.path}." if kept else ""
-            raise InputError(f"{error}{where}") from None
+    resuming.run(trainer, checkpoint)
     return Trained(trainer.best, trainer.history)
-
-
-def _keep(trainer: Trainer, checkpoint: Checkpoint | None, noticed: int) -> None:
-    """Between two steps: save the state if it is time to, and stop if a signal asks for it."""
-    due = checkpoint is not None and checkpoint.due()
-    asked, save = parallel.total(noticed > 0, due and parallel.rank() == 0)
-    if checkpoint and (asked or save):
-        trainer.check_finite()
-        if parallel.rank() == 0:
-            checkpoint.save(trainer.state_dict())
-    if asked:
-        parallel.wait()
-        number = noticed or signal.SIGTERM
-        resumes = "; the state is saved, and the same command resumes there" if checkpoint else ""
-        say(f"Stopped by {signal.Signals(number).name} in epoch {trainer.epoch}{resumes}.")
-        raise SystemExit(128 + number)

@@ -74,7 +74,7 @@ class Trainer:
     ) -> None:
         self.settings, self.device = settings, settings["device"]
         self.train, self.val = train, val
-        whole = len(_batches(len(train.fine), settings["batch_size"], (0, 0)))
+        whole = len(batches(len(train.fine), settings["batch_size"], (0, 0)))
         self.steps = min(whole, settings["steps_per_epoch"] or whole)
         local = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
         self.model = parallel.synchronized(local)
@@ -85,7 +85,7 @@ class Trainer:
         self.average = optimization.average(self.model, decay) if decay else None
         self.optimizer = optimization.optimizer(self.model.parameters(), settings)
         self.schedule = optimization.schedule(self.optimizer, settings, steps)
-        once = torch.Generator().manual_seed(_step_seed(settings["seed"], 0, 0))
+        once = torch.Generator().manual_seed(step_seed(settings["seed"], 0, 0))
         self.mirrored = torch.rand(len(train.fine), generator=once) < 0.5
         self.epoch, self.step, self.loss_sum, self.first_loss, self.rate = 1, 0, 0.0, None, 0.0
         self.best_accuracy, self.best, self.history = -1.0, {}, []
@@ -142,9 +142,9 @@ class Trainer:
         """Make the steps that are left of this epoch; return how many images they see."""
         self.model.train()
         n, size = len(self.train.fine), self.settings["batch_size"]
-        batches = _batches(n, size, (self.settings["seed"], self.epoch))[self.step : self.steps]
-        total = sum(map(len, batches))
-        for rows in progress(batches, f"epoch {self.epoch}", total, "images", size):
+        left = batches(n, size, (self.settings["seed"], self.epoch))[self.step : self.steps]
+        total = sum(map(len, left))
+        for rows in progress(left, f"epoch {self.epoch}", total, "images", size):
             self.train_step(rows)
             if self.step < self.steps:
                 yield
@@ -159,7 +159,7 @@ class Trainer:
         """
         if self.step == 0:
             self.rate = self.schedule.get_last_lr()[0]
-        key = _step_seed(self.settings["seed"], self.epoch, self.step + 1)
+        key = step_seed(self.settings["seed"], self.epoch, self.step + 1)
         images, fine = self._augmented(rows, torch.Generator().manual_seed(key))
         torch.manual_seed(key + parallel.rank())
         mine = parallel.part(len(rows))
@@ -221,16 +221,23 @@ def _line(row: Epoch, epochs: int, left: float) -> str:
     )
 
 
-def _batches(n: int, size: int, key: tuple[int, int]) -> list[Tensor]:
-    """Shuffled rows in batches; a last batch of one image joins the one before, for BatchNorm."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(_step_seed(*key, 0)))
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+def batches(n: int, size: int, key: tuple[int, int]) -> list[Tensor]:
+    """Shuffled rows in batches; a last batch of one image joins the one before, for BatchNorm.
+
+    Args:
+        n: number of rows.
+        size: of a batch.
+        key: seed and epoch of the order.
+    """
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(step_seed(*key, 0)))
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
-def _step_seed(seed: int, epoch: int, step: int) -> int:
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """The seed of a step's draws; step 0 is the order of an epoch."""
     return int(np.random.SeedSequence((seed, epoch, step)).generate_state(1, np.uint64)[0] >> 1)
 
 

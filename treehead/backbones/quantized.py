@@ -1,0 +1,340 @@
+"""A network as whole numbers of 8 bits: its graph with rounding that trains, and its ONNX.
+
+The network is traced, BatchNorm goes into the convolutions, and behind each layer stands a grid,
+which rounds to one of 256 values. Rounding passes gradients on as they are (the straight-through
+estimator of Bengio et al., 2013), but none beyond the ends of its range.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from treehead.artifacts import InputError
+
+_ATEN = torch.ops.aten
+_LAYERS = {_ATEN.conv2d.default, _ATEN.linear.default}
+_DROPOUT = {_ATEN.dropout.default, _ATEN.feature_dropout.default}
+_RELU = _ATEN.relu.default
+# Smooth activations that a ReLU can stand for.
+_SMOOTH = {
+    _ATEN.hardswish.default: F.hardswish,
+    _ATEN.silu.default: F.silu,
+    _ATEN.gelu.default: F.gelu,
+}
+# Operations that change their input, which a rounding before them needs as it was.
+_IN_PLACE = {
+    _ATEN.add_.Tensor: _ATEN.add.Tensor,
+    _ATEN.dropout_.default: _ATEN.dropout.default,
+    _ATEN.hardswish_.default: _ATEN.hardswish.default,
+    _ATEN.hardtanh_.default: _ATEN.hardtanh.default,
+    _ATEN.mul_.Tensor: _ATEN.mul.Tensor,
+    _ATEN.relu_.default: _RELU,
+    _ATEN.silu_.default: _ATEN.silu.default,
+}
+# Their results are values that their inputs have, so they stay on its grid.
+_CHOOSING = {
+    _ATEN.amax.default,
+    _ATEN.contiguous.default,
+    _ATEN.flatten.using_ints,
+    _ATEN.max_pool2d.default,
+    _ATEN.pad.default,
+    _ATEN.permute.default,
+    _ATEN.reshape.default,
+    _ATEN.select.int,
+    _ATEN.slice.Tensor,
+    _ATEN.transpose.int,
+    _ATEN.view.default,
+}
+LEVELS = 255  # of a grid, above its lowest value
+_LARGEST = 127  # of a weight: symmetric, so that no zero point is needed
+
+
+class _Rounded(torch.autograd.Function):
+    """x -> the nearest of `scale` times -zero to `LEVELS` - zero."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, scale: float, zero: int) -> Tensor:
+        rounded = torch.mul(x, 1 / scale).round_().clamp_(-zero, LEVELS - zero).mul_(scale)
+        context.save_for_backward(rounded)
+        context.ends = ((0.01 - zero) * scale, (LEVELS - zero - 0.01) * scale)
+        return rounded
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (rounded,) = context.saved_tensors
+        return _ATEN.hardtanh_backward(gradient, rounded, *context.ends), None, None
+
+
+class Grid(nn.Module):
+    """Rounds values (any shape) to 256 levels, of which 0 is one.
+
+    While training it follows the values that it sees: the range is a moving average of the best
+    one for each batch. It rounds only once it has seen some and `rounding` is set.
+
+    Args:
+        smooth: an activation before the rounding that becomes a ReLU; None if there is none.
+        relu: whether a ReLU is before the rounding. A range from 0 does what it does.
+    """
+
+    def __init__(self, smooth: Any = None, relu: bool = False) -> None:
+        super().__init__()
+        self.smooth, self.relu = smooth, relu or smooth is not None
+        self.sharpness, self.rounding = 1.0, False
+        self.low, self.high = 0.0, 0.0
+
+    def get_extra_state(self) -> Tensor:
+        """The range, for `state_dict`; as numbers it is a constant of the exported graph."""
+        return torch.tensor([self.low, self.high], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the range of a `state_dict`."""
+        self.low, self.high = state.tolist()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self._follow(x.detach())
+        if self.rounding and self.training:
+            return _Rounded.apply(x, *self.scale_and_zero())
+        if self.rounding:
+            return torch.fake_quantize_per_tensor_affine(x, *self.scale_and_zero(), 0, LEVELS)
+        if self.smooth and self.sharpness < torch.inf:
+            return self.smooth(x * self.sharpness) / self.sharpness
+        return x.relu() if self.relu else x
+
+    def scale_and_zero(self) -> tuple[float, int]:
+        """A value is scale * (q - zero), q in 0 to `LEVELS`."""
+        scale = (self.high - self.low) / LEVELS
+        return scale, round(-self.low / scale)
+
+    @torch.no_grad()
+    def _follow(self, x: Tensor) -> None:
+        """Move the range 2 % towards the best one for a batch; the first batch sets it."""
+        low, high = best_range(x.relu() if self.relu else x)
+        share = 0.02 if self.high > self.low else 1.0
+        self.low += share * (low - self.low)
+        self.high += share * (high - self.high)
+
+
+# How many values of a batch its range is judged by, and which shares of the whole range are tried.
+_SEEN, _JUDGED, _SHARES = 2**16, 2**12, torch.linspace(0.3, 1, 29)
+
+
+def best_range(x: Tensor) -> tuple[float, float]:
+    """The range, a share of that of x and 0, whose rounding has the least mean squared error."""
+    if x.ndim == 4:  # some pixels of each map
+        step = max(1, math.isqrt(x.numel() // _SEEN))
+        x = x[:, :, ::step, ::step]
+    values = x.flatten().float()
+    low, high = min(values.min().item(), 0.0), max(values.max().item(), 0.0)
+    if high == low:
+        return 0.0, 1.0
+    values = values[:: len(values) // _JUDGED + 1]
+    scale = (_SHARES * (high - low) / LEVELS).to(x.device)[:, None]
+    zero = round(-low / (high - low) * LEVELS)
+    rounded = (values / scale).round().clamp(-zero, LEVELS - zero) * scale
+    share = _SHARES[(rounded - values).square().mean(1).argmin().item()].item()
+    return low * share, high * share
+
+
+class Weight(nn.Module):
+    """A layer's weight, rounded to whole numbers of -127 to 127 times a scale for each row.
+
+    What is trained is the weight in units of each row's root mean square, so that a step of an
+    optimiser means the same to all rows, whatever BatchNorm made of them.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        unit = weight.flatten(1).square().mean(1).sqrt().clamp_min(1e-12)
+        self.register_buffer("unit", unit.view(-1, *[1] * (weight.ndim - 1)))
+        self.weight = nn.Parameter(weight / self.unit)
+        self.register_buffer("zeros", torch.zeros(len(weight), dtype=torch.int32))
+        self.rounding = False
+
+    def forward(self) -> Tensor:
+        weight = self.weight * self.unit
+        if not self.rounding:
+            return weight
+        scale = weight.detach().flatten(1).abs().amax(1).clamp_min(1e-12) / _LARGEST
+        return torch.fake_quantize_per_channel_affine(weight, scale, self.zeros, 0, -128, 127)
+
+
+class Bias(nn.Module):
+    """A layer's bias."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(bias)
+
+    def forward(self) -> Tensor:
+        return self.bias
+
+
+def prepared(network: nn.Module, size: int, relu_above: float) -> fx.GraphModule:
+    """A network with rounding behind each layer, none of which rounds yet.
+
+    Args:
+        network: maps images (n, 3, size, size) to features (n, dim); stays as it is.
+        size: side of its images in pixels.
+        relu_above: on maps of more pixels than this, ReLU stands for HardSwish, SiLU and GELU.
+
+    Raises:
+        InputError: the network can't be traced.
+    """
+    traced = _traced(network, size)
+    for number, (layer, (weight, bias)) in enumerate(_folded(traced).items()):
+        _add(traced, layer, number, weight, bias)
+    _split_silu(traced, relu_above)
+    _place_grids(traced, relu_above)
+    traced.graph.eliminate_dead_code()
+    for parameter in traced.parameters():
+        parameter.requires_grad_(False)
+    made = fx.GraphModule(traced, traced.graph)
+    for module in made.modules():
+        if isinstance(module, Weight | Bias):
+            module.requires_grad_(True)
+    return made
+
+
+def _traced(network: nn.Module, size: int) -> fx.GraphModule:
+    """The operations of a network in eval mode, without dropout."""
+    images, batch = torch.zeros(2, 3, size, size), torch.export.Dim("n", min=1)
+    try:
+        program = torch.export.export(network.eval(), (images,), dynamic_shapes=({0: batch},))
+    except Exception as error:  # of torch's tracing, many kinds
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"The backbone can't be quantised, since torch.export can't trace it ({reason}); "
+            "remove branches on values of the images."
+        ) from error
+    module = program.module()
+    for node in list(module.graph.nodes):
+        node.target = _IN_PLACE.get(node.target, node.target)
+        if node.op == "call_module":  # a check of the images' shape
+            module.graph.erase_node(node)
+        elif node.target in _DROPOUT:
+            node.replace_all_uses_with(node.args[0])
+            module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
+    return module
+
+
+def _folded(traced: fx.GraphModule) -> dict[fx.Node, tuple[Tensor, Tensor]]:
+    """Take BatchNorm out of the graph; return the weight and bias of each layer that includes it.
+
+    Behind max pooling that needs positive gains, which change no order. Other BatchNorm stays.
+    """
+    layers = {node: _own(traced, node) for node in traced.graph.nodes if node.target in _LAYERS}
+    for node in list(traced.graph.nodes):
+        if node.target != _ATEN.batch_norm.default:
+            continue
+        gain, shift, mean, variance = (_value(traced, part) for part in node.args[1:5])
+        gain = gain / (variance + node.args[7]).sqrt()
+        layer = node.args[0]
+        if layer.target == _ATEN.max_pool2d.default and (gain > 0).all() and len(layer.users) == 1:
+            layer = layer.args[0]
+        if layer in layers and len(layer.users) == 1:
+            weight, bias = layers[layer]
+            rows = gain.view(-1, *[1] * (weight.ndim - 1))
+            layers[layer] = weight * rows, (bias - mean) * gain + shift
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
+    return layers
+
+
+def _own(traced: fx.GraphModule, layer: fx.Node) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution or a linear layer; without one, 0."""
+    weight = _value(traced, layer.args[1])
+    bias = layer.args[2] if len(layer.args) > 2 else None
+    return weight, torch.zeros(len(weight)) if bias is None else _value(traced, bias)
+
+
+def _value(traced: fx.GraphModule, node: fx.Node) -> Tensor:
+    """A parameter or a buffer; one that the network computes can't be quantised."""
+    if node.op != "get_attr":
+        raise InputError(
+            f"The backbone can't be quantised, since it computes a weight ({node}); quantize other "
+            "networks, or write it as a plain layer."
+        )
+    return fx.graph_module._get_attr(traced, node.target).detach().clone()
+
+
+def _add(traced: fx.GraphModule, layer: fx.Node, number: int, weight: Tensor, bias: Tensor) -> None:
+    """Let a layer read a `Weight` and a `Bias`."""
+    traced.add_submodule(f"weight{number}", Weight(weight))
+    traced.add_submodule(f"bias{number}", Bias(bias))
+    with traced.graph.inserting_before(layer):
+        read = [traced.graph.call_module(f"{part}{number}") for part in ("weight", "bias")]
+    layer.args = (layer.args[0], *read, *layer.args[3:])
+
+
+def _becomes_relu(node: fx.Node, above: float) -> bool:
+    """Whether ReLU stands for a smooth activation, by the pixels of its maps."""
+    return node.target in _SMOOTH and math.prod(node.meta["val"].shape[2:]) > above
+
+
+def _split_silu(traced: fx.GraphModule, relu_above: float) -> None:
+    """Write SiLU as x * sigmoid(x), both of which have kernels of 8 bits."""
+    for node in list(traced.graph.nodes):
+        if node.target == _ATEN.silu.default and not _becomes_relu(node, relu_above):
+            with traced.graph.inserting_before(node):
+                sigmoid = traced.graph.call_function(_ATEN.sigmoid.default, node.args)
+                product = traced.graph.call_function(_ATEN.mul.Tensor, (node.args[0], sigmoid))
+            sigmoid.meta, product.meta = node.meta, node.meta
+            node.replace_all_uses_with(product)
+            traced.graph.erase_node(node)
+
+
+def _place_grids(traced: fx.GraphModule, relu_above: float) -> None:
+    """Put a grid behind the images and each operation that makes new values.
+
+    A grid takes the place of a ReLU.
+    """
+
+    def is_relu(node: fx.Node) -> bool:
+        return node.target == _RELU or _becomes_relu(node, relu_above)
+
+    number = 0
+    for node in list(traced.graph.nodes):
+        if not _makes_values(node):
+            continue
+        users = list(node.users)
+        if len(users) == 1 and is_relu(users[0]) and node.op != "placeholder":
+            continue
+        grid = Grid()
+        if is_relu(node):
+            grid = Grid(_SMOOTH.get(node.target), relu=True)
+        traced.add_submodule(f"grid{number}", grid)
+        with traced.graph.inserting_after(node):
+            rounded = traced.graph.call_module(f"grid{number}", (node,))
+        node.replace_all_uses_with(rounded, delete_user_cb=lambda user, own=rounded: user != own)
+        if is_relu(node):
+            rounded.args = (node.args[0],)
+            traced.graph.erase_node(node)
+        number += 1
+
+
+def _makes_values(node: fx.Node) -> bool:
+    """Whether a node's values are new floats, not some of its input's."""
+    value = node.meta.get("val")
+    is_float = isinstance(value, Tensor) and value.is_floating_point()
+    if node.op == "placeholder":
+        return is_float and bool(node.users)
+    return node.op == "call_function" and is_float and node.target not in _CHOOSING
+
+
+def set_phase(network: nn.Module, bent: float, rounds: bool) -> None:
+    """How far a prepared network is on its way.
+
+    Args:
+        bent: from 0, activations as they were, to 1, ReLUs in place of those that are replaced.
+        rounds: whether weights and values are rounded; then all replaced ones are ReLUs.
+    """
+    for module in network.modules():
+        if isinstance(module, Grid):
+            module.sharpness = 1 / (1 - bent) if bent < 0.99 else torch.inf
+        if isinstance(module, Grid | Weight):
+            module.rounding = rounds

@@ -1,0 +1,231 @@
+"""Train a network of 8 bits to give the features of its float one; needs no labels.
+
+The float network is the teacher, on the same augmented images (Beyer et al., CVPR 2022, "Knowledge
+distillation: a good teacher is patient and consistent").
+"""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from treehead.artifacts import InputError
+from treehead.backbones import quantized
+from treehead.backbones.backbone import Backbone
+from treehead.backbones.embed import Run
+from treehead.console import progress, say
+from treehead.data.dataset import Pixels
+from treehead.training import augment, compute, optimization, resuming
+from treehead.training.checkpoint import Checkpoint, State
+from treehead.training.trainer import batches, step_seed
+
+# Shares of the steps: until the first, activations bend more and more until they are ReLUs; from
+# the second on, all is rounded. Without ReLUs to come, all is rounded from the first step.
+_BENT, _ROUNDED = 0.15, 0.4
+
+# Images that a step of the calibration sees.
+_BATCH = 64
+
+
+class Row(NamedTuple):
+    """A row of the history.
+
+    A loss is the mean squared error of a feature, in units of its variance on train.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    val_loss: float
+    images_per_second: float
+
+
+def quantize(
+    backbone: Backbone,
+    teacher: Run,
+    train: Pixels,
+    val: Pixels,
+    settings: dict[str, Any],
+    checkpoint: Checkpoint | None = None,
+) -> tuple[fx.GraphModule, list[Row]]:
+    """The network of a backbone with rounding, in eval mode, and its history.
+
+    Args:
+        backbone: with its weights; stays as it is.
+        teacher: the same, as `embed.opened` gives it.
+        train, val: images; those of val only tell how well it does.
+        settings: the `quantize` part of the config, and `seed`, `device` and `threads`. With no
+            epochs, the weights are rounded as they are.
+        checkpoint: holds the state of an unfinished training.
+
+    Raises:
+        InputError: the network can't be traced, or the training diverged.
+        SystemExit: SIGTERM or SIGINT came; the state is kept in the checkpoint.
+    """
+    torch.set_num_threads(settings["threads"])
+    compute.keep_freed_memory()
+    training = Distillation(backbone, teacher, train, val, settings)
+    resuming.run(training, checkpoint)
+    return training.student.cpu().eval(), training.history
+
+
+class Distillation:
+    """A training under way; `state_dict` holds all that changes from step to step."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        teacher: Run,
+        train: Pixels,
+        val: Pixels,
+        settings: dict[str, Any],
+    ) -> None:
+        self.settings, self.teacher, self.train, self.val = settings, teacher, train, val
+        self.device = settings["device"]
+        self.backbone = copy.copy(backbone)
+        relu_above = math.inf if settings["relu_above"] is None else settings["relu_above"]
+        self.bends = relu_above < math.inf
+        self.student = quantized.prepared(backbone.network, backbone.size, relu_above)
+        self.student.to(self.device, memory_format=torch.channels_last)
+        self.steps = len(batches(len(train), settings["batch_size"], (0, 0)))
+        self.whole = self.steps * settings["epochs"]
+        adam = settings | {"optimizer": "adam", "weight_decay": 0.0}
+        self.optimizer = optimization.optimizer(self.student.parameters(), adam)
+        triangle = {"schedule": "triangle", "warmup": 0.05}
+        self.schedule = optimization.schedule(self.optimizer, triangle, self.whole)
+        self.epoch, self.step, self.loss_sum, self.history = 1, 0, 0.0, []
+        self.variance = self._calibrate()
+
+    _COUNTS = ("epoch", "step", "loss_sum", "variance")
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "student": self.student,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+
+    def state_dict(self) -> State:
+        """All that changes from step to step."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {name: getattr(self, name) for name in self._COUNTS}
+        return state | {"history": [list(row) for row in self.history]}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go back to a state."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        for name in self._COUNTS:
+            setattr(self, name, state[name])
+        self.history = [Row(*row) for row in state["history"]]
+
+    def check_finite(self) -> None:
+        """A state that is worth keeping has no NaN and no infinity."""
+        if not all(value.isfinite().all() for value in self.student.state_dict().values()):
+            raise InputError(
+                f"Quantising diverged: a weight is not a finite number in epoch {self.epoch}, step "
+                f"{self.step}; lower quantize.learning_rate."
+            )
+
+    @torch.no_grad()
+    def _calibrate(self) -> Tensor:
+        """Set the range of each grid; return the variance of the features, (dim,)."""
+        rows = batches(len(self.train), _BATCH, (self.settings["seed"], 0))
+        rows = torch.cat(rows)[: self.settings["calibration"]].split(_BATCH)
+        features = []
+        self.student.train()
+        quantized.set_phase(self.student, 0, rounds=False)
+        for some in progress(rows, "calibrate", sum(map(len, rows)), "images", _BATCH):
+            pixels = self.train[some.numpy()]
+            features.append(torch.from_numpy(self.teacher(pixels)))
+            self.student(self._images(pixels))
+        quantized.set_phase(self.student, 1, rounds=True)
+        return torch.cat(features).var(0).clamp_min(1e-12).to(self.device)
+
+    def _images(self, pixels: np.ndarray) -> Tensor:
+        """What the student reads of images uint8 (n, 3, h, w)."""
+        images = self.backbone.preprocess(torch.from_numpy(pixels).to(self.device))
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def run(self) -> Iterator[None]:
+        """Train the epochs that are left, and pause after each step and after each epoch."""
+        epochs, begin, first = self.settings["epochs"], time.monotonic(), self.epoch
+        size = self.settings["batch_size"]
+        while self.epoch <= epochs:
+            start = time.monotonic()
+            rows = batches(len(self.train), size, (self.settings["seed"], self.epoch))[self.step :]
+            seen = sum(map(len, rows))
+            for some in progress(rows, f"epoch {self.epoch}", seen, "images", size):
+                self._train_step(some)
+                if self.step < self.steps:
+                    yield
+            self._end_epoch(seen / (time.monotonic() - start))
+            left = (time.monotonic() - begin) / (self.epoch - first) * (epochs + 1 - self.epoch)
+            say(_line(self.history[-1], epochs, left))
+            yield
+
+    def _train_step(self, rows: Tensor) -> None:
+        """One step on the train images of these numbers, int64 (n,)."""
+        share = ((self.epoch - 1) * self.steps + self.step) / self.whole
+        rounds = not self.bends or share >= _ROUNDED
+        quantized.set_phase(self.student, share / _BENT, rounds)
+        key = step_seed(self.settings["seed"], self.epoch, self.step + 1)
+        pixels = self._augmented(rows, torch.Generator().manual_seed(key))
+        loss = self._loss(self.student.train()(self._images(pixels)), pixels)
+        if not loss.isfinite():
+            raise InputError(
+                f"Quantising diverged: the loss became {loss.item()} in epoch {self.epoch}, step "
+                f"{self.step + 1}; lower quantize.learning_rate."
+            )
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        self.loss_sum += loss.item() * len(rows)
+
+    def _augmented(self, rows: Tensor, generator: torch.Generator) -> np.ndarray:
+        """Images mirrored and shifted at random, uint8 (n, 3, h, w)."""
+        images = torch.from_numpy(self.train[rows.numpy()]).float()
+        mirrored = torch.rand(len(rows), generator=generator) < 0.5
+        moves = {"rotation": 0, "crop": self.settings["crop"]}
+        return augment.warp(images, mirrored, moves, generator).round().to(torch.uint8).numpy()
+
+    def _loss(self, features: Tensor, pixels: np.ndarray) -> Tensor:
+        wanted = torch.from_numpy(self.teacher(pixels)).to(self.device)
+        return ((features - wanted).square() / self.variance).mean()
+
+    def _end_epoch(self, speed: float) -> None:
+        row = Row(
+            self.epoch,
+            self.schedule.get_last_lr()[0],
+            self.loss_sum / len(self.train),
+            self.val_loss(),
+            speed,
+        )
+        self.history.append(row)
+        self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
+
+    @torch.no_grad()
+    def val_loss(self) -> float:
+        """The loss on the images of val as they are, at the present phase."""
+        self.student.eval()
+        total, size = 0.0, self.settings["batch_size"]
+        starts = range(0, len(self.val), size)
+        for start in progress(starts, "val", len(self.val), "images", size):
+            pixels = self.val[start : start + size]
+            loss = self._loss(self.student(self._images(pixels)), pixels)
+            total += loss.item() * len(pixels)
+        return total / len(self.val)
+
+
+def _line(row: Row, epochs: int, left: float) -> str:
+    return (
+        f"epoch {row.epoch:>3}/{epochs}  loss {row.loss:.4f}  val loss {row.val_loss:.4f}  "
+        f"{row.images_per_second:6.0f} images/s  {left // 60:.0f}:{left % 60:02.0f} left"
+    )

@@ -1,0 +1,65 @@
+"""Run a training from where it stopped, and keep its state on the way."""
+
+import signal
+from collections.abc import Iterator
+from typing import Protocol
+
+from treehead.artifacts import InputError
+from treehead.console import say
+from treehead.training import parallel
+from treehead.training.checkpoint import Checkpoint, State, noticing_signals
+
+
+class Training(Protocol):
+    """A training that can stop between two steps and go on there."""
+
+    epoch: int
+    step: int
+
+    def run(self) -> Iterator[None]:
+        """Train the epochs that are left, and pause after each step."""
+
+    def state_dict(self) -> State:
+        """All that changes from step to step."""
+
+    def load_state_dict(self, state: State) -> None:
+        """Go back to a state."""
+
+    def check_finite(self) -> None:
+        """Raise InputError if a weight is not a finite number."""
+
+
+def run(training: Training, checkpoint: Checkpoint | None) -> None:
+    """Train to the end, from the checkpoint's state if there is one.
+
+    Raises:
+        InputError: the training diverged; the message names the last good state.
+        SystemExit: SIGTERM or SIGINT came; the state is kept in the checkpoint.
+    """
+    with noticing_signals() as noticed:
+        if checkpoint and (state := checkpoint.load()):
+            training.load_state_dict(state)
+            say(f"Resumed in epoch {training.epoch}, after its step {training.step}.")
+        try:
+            for _ in training.run():
+                _keep(training, checkpoint, noticed())
+        except InputError as error:
+            kept = checkpoint and checkpoint.path.is_file()
+            where = f" The last good state is kept in {checkpoint.path}." if kept else ""
+            raise InputError(f"{error}{where}") from None
+
+
+def _keep(training: Training, checkpoint: Checkpoint | None, noticed: int) -> None:
+    """Between two steps: save the state if it is time to, and stop if a signal asks for it."""
+    due = checkpoint is not None and checkpoint.due()
+    asked, save = parallel.total(noticed > 0, due and parallel.rank() == 0)
+    if checkpoint and (asked or save):
+        training.check_finite()
+        if parallel.rank() == 0:
+            checkpoint.save(training.state_dict())
+    if asked:
+        parallel.wait()
+        number = noticed or signal.SIGTERM
+        resumes = "; the state is saved, and the same command resumes there" if checkpoint else ""
+        say(f"Stopped by {signal.Signals(number).name} in epoch {training.epoch}{resumes}.")
+        raise SystemExit(128 + number)
