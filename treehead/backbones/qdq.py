@@ -1,48 +1,132 @@
-"""ONNX of a network that rounds: whole numbers where the exporter leaves floats.
+"""ONNX of a network that rounds: QuantizeLinear and DequantizeLinear (QDQ), and whole numbers.
 
-The exporter writes a rounding as QuantizeLinear and DequantizeLinear (QDQ), by which runtimes know
-that a layer between two of them may be computed in whole numbers.
+By such pairs runtimes know that a layer between two of them may be computed in whole numbers.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.helper import make_node
+from onnxscript import opset20 as op
 
 # Their results are values of their input, and stay on its grid.
 _CHOOSING = {"Flatten", "MaxPool", "Pad", "ReduceMax", "Reshape", "Squeeze", "Transpose"}
 
 
-def completed(model: ModelProto) -> ModelProto:
-    """Weights as int8 and biases as int32 in place of floats, and each grid told to the end.
+def _rounded(x: Any, scale: float, zero: int) -> Any:
+    step = op.Constant(value=numpy_helper.from_array(np.float32(scale)))
+    start = op.Constant(value=numpy_helper.from_array(np.uint8(zero)))
+    return op.DequantizeLinear(op.QuantizeLinear(x, step, start), step, start)
 
-    Changes the model that it is given.
+
+def _rounded_rows(weight: Any, scale: Any) -> Any:
+    start = op.Cast(op.Mul(scale, 0.0), to=onnx.TensorProto.INT8)
+    numbers = op.QuantizeLinear(weight, scale, start, axis=0)
+    return op.DequantizeLinear(numbers, scale, start, axis=0)
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """How torch.onnx.export writes the roundings of `quantized`."""
+    return {
+        torch.ops.treehead.rounded.default: _rounded,
+        torch.ops.treehead.rounded_rows.default: _rounded_rows,
+    }
+
+
+def completed(model: ModelProto) -> ModelProto:
+    """Whole numbers in place of floats that are whole numbers times a scale.
+
+    Weights become int8 and biases int32, a mean over the pixels of rounded maps becomes an average
+    pooling, which has kernels of 8 bits, and what only chooses among rounded values is told to be
+    on their grid. A model without roundings stays as it is, and so does the one that is given.
     """
-    graph = _Graph(model)
-    for node in list(model.graph.node):
-        if node.op_type == "QuantizeLinear" and node.input[0] in graph.constants:
-            graph.fold(node)
-        elif node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
-            graph.quantize_bias(node)
-        elif node.op_type == "ReduceMean":
-            graph.pool(node)
-        elif node.op_type in _CHOOSING:
-            graph.round_again(node)
-    graph.finish()
-    return model
+    made = ModelProto()
+    made.CopyFrom(model)
+    graph = _Graph(made.graph)
+    nodes = [new for node in made.graph.node for new in graph.completed(node)]
+    used = {name for node in nodes for name in node.input}
+    kept = [value for name, value in graph.constants.items() if name in used]
+    for field, values in (("node", nodes), ("initializer", kept)):
+        made.graph.ClearField(field)
+        getattr(made.graph, field).extend(values)
+    made.graph.ClearField("value_info")
+    return made
 
 
 class _Graph:
-    """A model whose constants and producers are looked up by name."""
+    """A graph whose constants and producers are looked up by name."""
 
-    def __init__(self, model: ModelProto) -> None:
-        self.graph = model.graph
-        self.constants = {one.name: one for one in self.graph.initializer}
-        self.maker = {name: node for node in self.graph.node for name in node.output}
-        self.new: dict[str, list[NodeProto]] = {}  # nodes to stand before or behind a tensor's maker
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.constants = {one.name: one for one in graph.initializer}
+        self.maker = {name: node for node in graph.node for name in node.output}
 
-    def value(self, name: str) -> np.ndarray:
+    def completed(self, node: NodeProto) -> list[NodeProto]:
+        """The nodes that stand for a node."""
+        if node.op_type == "QuantizeLinear" and node.input[0] in self.constants:
+            self._fold(node)
+            return []
+        grid = self._grid(node.input[0]) if node.input else None
+        if grid is None:
+            return [node]
+        if node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
+            return [*self._whole_bias(node), node]
+        if node.op_type == "ReduceMean" and self._is_pooling(node):
+            return [make_node("GlobalAveragePool", node.input[:1], node.output)]
+        if node.op_type in _CHOOSING:
+            return self._round_again(node, grid)
+        return [node]
+
+    def _value(self, name: str) -> np.ndarray:
         return numpy_helper.to_array(self.constants[name])
 
-    def store(self, name: str, value: np.ndarray) -> None:
+    def _store(self, name: str, value: np.ndarray) -> str:
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def _grid(self, name: str) -> NodeProto | None:
+        """The node that gives a tensor its grid, if it is rounded."""
+        node = self.maker.get(name)
+        return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+    def _fold(self, node: NodeProto) -> None:
+        """The rounded constant in place of its rounding."""
+        value, scale, zero = map(self._value, node.input)
+        rows = scale.reshape(-1, *[1] * (value.ndim - 1)) if scale.ndim else scale
+        range_ = np.iinfo(zero.dtype)
+        numbers = np.rint(value / rows).clip(range_.min, range_.max).astype(zero.dtype)
+        self._store(node.output[0], numbers)
+
+    def _whole_bias(self, node: NodeProto) -> list[NodeProto]:
+        """Let a layer read its bias in units of its input's scale times its weight's."""
+        x, weight = map(self._grid, node.input[:2])
+        name = node.input[2]
+        if weight is None or name not in self.constants:
+            return []
+        scale = self._value(x.input[1]) * self._value(weight.input[1])
+        bias = self._value(name).astype(np.float64)
+        limit = np.iinfo(np.int32)
+        numbers = np.rint(bias / scale).clip(limit.min, limit.max).astype(np.int32)
+        named = {"whole": numbers, "scale": scale, "zero": np.zeros(len(bias), np.int32)}
+        parts = [self._store(f"{node.output[0]}_bias_{key}", one) for key, one in named.items()]
+        node.input[2] = f"{node.output[0]}_bias"
+        return [make_node("DequantizeLinear", parts, node.input[2:3], axis=0)]
+
+    def _is_pooling(self, node: NodeProto) -> bool:
+        """Whether a mean is that of all pixels of maps (n, channels, h, w)."""
+        keeps = all(part.i for part in node.attribute if part.name == "keepdims")
+        axes = node.input[1] if len(node.input) > 1 else None
+        known = axes in self.constants
+        return keeps and known and sorted(self._value(axes).tolist()) in ([2, 3], [-2, -1])
+
+    def _round_again(self, node: NodeProto, grid: NodeProto) -> list[NodeProto]:
+        """A node whose results are rounded as its input is, which changes none of them."""
+        result, name = node.output[0], f"{node.output[0]}_chosen"
+        node.output[0] = name
+        made = make_node("QuantizeLinear", [name, *grid.input[1:]], [f"{name}_whole"])
+        again = make_node("DequantizeLinear", [f"{name}_whole", *grid.input[1:]], [result])
+        self.maker[result] = again
+        return [node, made, again]

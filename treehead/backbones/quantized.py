@@ -5,6 +5,7 @@ which rounds to one of 256 values. Rounding passes gradients on as they are (the
 estimator of Bengio et al., 2013), but none beyond the ends of its range.
 """
 
+import copy
 import math
 from typing import Any
 
@@ -52,20 +53,38 @@ LEVELS = 255  # of a grid, above its lowest value
 _LARGEST = 127  # of a weight: symmetric, so that no zero point is needed
 
 
-class _Rounded(torch.autograd.Function):
-    """x -> the nearest of `scale` times -zero to `LEVELS` - zero."""
+@torch.library.custom_op("treehead::rounded", mutates_args=())
+def rounded(x: Tensor, scale: float, zero: int) -> Tensor:
+    """x (any shape) -> the nearest of `scale` times whole numbers of -zero to `LEVELS` - zero."""
+    return torch.mul(x, 1 / scale).round_().clamp_(-zero, LEVELS - zero).mul_(scale)
 
-    @staticmethod
-    def forward(context: Any, x: Tensor, scale: float, zero: int) -> Tensor:
-        rounded = torch.mul(x, 1 / scale).round_().clamp_(-zero, LEVELS - zero).mul_(scale)
-        context.save_for_backward(rounded)
-        context.ends = ((0.01 - zero) * scale, (LEVELS - zero - 0.01) * scale)
-        return rounded
 
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (rounded,) = context.saved_tensors
-        return _ATEN.hardtanh_backward(gradient, rounded, *context.ends), None, None
+@torch.library.custom_op("treehead::rounded_rows", mutates_args=())
+def rounded_rows(weight: Tensor, scale: Tensor) -> Tensor:
+    """Weight (rows, ...) -> the nearest of a row's scale times whole numbers of -127 to 127."""
+    rows = scale.view(-1, *[1] * (weight.ndim - 1))
+    return (weight / rows).round_().clamp_(-_LARGEST, _LARGEST).mul_(rows)
+
+
+@rounded.register_fake
+@rounded_rows.register_fake
+def _(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _keep_rounded(ctx: Any, inputs: tuple[Tensor, float, int], output: Tensor) -> None:
+    _, scale, zero = inputs
+    ctx.save_for_backward(output)
+    ctx.ends = ((0.01 - zero) * scale, (LEVELS - zero - 0.01) * scale)
+
+
+def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    (output,) = ctx.saved_tensors
+    return _ATEN.hardtanh_backward(gradient, output, *ctx.ends), None, None
+
+
+rounded.register_autograd(_straight_through, setup_context=_keep_rounded)
+rounded_rows.register_autograd(lambda _, gradient: (gradient, None))
 
 
 class Grid(nn.Module):
@@ -96,10 +115,8 @@ class Grid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             self._follow(x.detach())
-        if self.rounding and self.training:
-            return _Rounded.apply(x, *self.scale_and_zero())
         if self.rounding:
-            return torch.fake_quantize_per_tensor_affine(x, *self.scale_and_zero(), 0, LEVELS)
+            return rounded(x, *self.scale_and_zero())
         if self.smooth and self.sharpness < torch.inf:
             return self.smooth(x * self.sharpness) / self.sharpness
         return x.relu() if self.relu else x
@@ -151,15 +168,31 @@ class Weight(nn.Module):
         unit = weight.flatten(1).square().mean(1).sqrt().clamp_min(1e-12)
         self.register_buffer("unit", unit.view(-1, *[1] * (weight.ndim - 1)))
         self.weight = nn.Parameter(weight / self.unit)
-        self.register_buffer("zeros", torch.zeros(len(weight), dtype=torch.int32))
         self.rounding = False
 
     def forward(self) -> Tensor:
         weight = self.weight * self.unit
         if not self.rounding:
             return weight
-        scale = weight.detach().flatten(1).abs().amax(1).clamp_min(1e-12) / _LARGEST
-        return torch.fake_quantize_per_channel_affine(weight, scale, self.zeros, 0, -128, 127)
+        return rounded_rows(weight, self.scale(weight.detach()))
+
+    @staticmethod
+    def scale(weight: Tensor) -> Tensor:
+        """The scale of each row of a weight, (rows,)."""
+        return weight.flatten(1).abs().amax(1).clamp_min(1e-12) / _LARGEST
+
+
+class _Settled(nn.Module):
+    """A weight that is no longer trained."""
+
+    def __init__(self, weight: Weight) -> None:
+        super().__init__()
+        value = (weight.weight * weight.unit).detach()
+        self.register_buffer("value", value)
+        self.register_buffer("scale", weight.scale(value))
+
+    def forward(self) -> Tensor:
+        return rounded_rows(self.value, self.scale)
 
 
 class Bias(nn.Module):
@@ -338,3 +371,13 @@ def set_phase(network: nn.Module, bent: float, rounds: bool) -> None:
             module.sharpness = 1 / (1 - bent) if bent < 0.99 else torch.inf
         if isinstance(module, Grid | Weight):
             module.rounding = rounds
+
+
+def settled(network: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a prepared network that rounds and is not trained any more, for the export."""
+    made = copy.deepcopy(network)
+    set_phase(made, 1, rounds=True)
+    for name, module in list(made.named_children()):
+        if isinstance(module, Weight):
+            setattr(made, name, _Settled(module))
+    return made.eval().requires_grad_(False)
