@@ -1,7 +1,6 @@
 """The whole classifier as one ONNX file: any picture in, the pipeline's own predictions out."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,17 +139,6 @@ def test_metadata_that_are_damaged_are_told(exported, tmp_path: Path):
             Model(tmp_path / f"{place}.onnx", threads=1)
 
 
-def test_a_classifier_of_another_backbone_than_its_folder_has_is_told(exported, tmp_path: Path):
-    _, path = exported
-    for name in ("deploy/classifier.onnx", "backbone/weights.safetensors"):
-        (tmp_path / name).parent.mkdir()
-        shutil.copy(path, tmp_path / name)
-    with pytest.raises(InputError, match=r"was made of another backbone/weights\.safetensors; mak"):
-        prediction.opened(tmp_path, threads=1)
-    (tmp_path / "backbone/weights.safetensors").unlink()
-    assert prediction.opened(tmp_path, threads=1).about == ABOUT
-
-
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
@@ -190,22 +178,6 @@ def test_pictures_are_predicted_in_their_order_and_a_broken_one_is_a_row(exporte
     for place in (0, 69, 71, 149):
         alone = model(images[place].transpose(2, 0, 1)[None])[0]
         np.testing.assert_allclose(rows[place].probabilities, alone, atol=1e-5)
-
-
-def test_paths_folders_and_patterns_name_pictures_each_once(tmp_path: Path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt"):
-        Path(name).parent.mkdir(exist_ok=True)
-        Path(name).touch()
-    assert prediction.found(["b.png", "."]) == [Path("b.png"), Path("a.JPG"), Path("deep/c.webp")]
-    assert prediction.found(["**/*.webp", "notes.txt"]) == [Path("deep/c.webp"), Path("notes.txt")]
-    with pytest.raises(InputError, match=r"none\.png names no file"):
-        prediction.found(["none.png"])
-    with pytest.raises(InputError, match="No picture is given"):
-        prediction.found([])
-    Path("empty").mkdir()
-    with pytest.raises(InputError, match="empty has no picture in it"):
-        prediction.found(["empty"])
 
 
 def test_the_temperature_of_logits_that_are_twice_too_sure_is_two():

@@ -55,12 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         "predict", help="say what pictures show", description=_predict.__doc__
     )
     predict.set_defaults(command=_predict)
-    predict.add_argument("model", metavar="MODEL", help="a results folder, or classifier.onnx")
+    predict.add_argument("model", metavar="MODEL", help="a results folder, or a classifier's file")
     predict.add_argument(
         "pictures",
         nargs="+",
         metavar="PICTURES",
-        help="pictures, folders, patterns in quotes, or - for a list on standard input",
+        help="pictures, folders, patterns in quotes, or - for a list of paths on standard input",
     )
     predict.add_argument(
         "--top", type=_positive, default=5, help="classes of each picture (default: %(default)s)"
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", help="measure a classifier on labelled pictures", description=_evaluate.__doc__
     )
     evaluate.set_defaults(command=_evaluate)
-    evaluate.add_argument("model", metavar="MODEL", help="a results folder, or classifier.onnx")
+    evaluate.add_argument("model", metavar="MODEL", help="a results folder, or a classifier's file")
     evaluate.add_argument(
         "dataset", metavar="DATASET", help="a folder, a list, a table, or <owner>/<name> of the hub"
     )
@@ -169,18 +169,20 @@ def _predict(options: argparse.Namespace) -> int:
     from treehead.report import predicted
 
     threads = options.threads or os.cpu_count() or 1
-    model = prediction.opened(options.model, threads)
-    given = [line.rstrip("\n") for line in sys.stdin] if "-" in options.pictures else []
-    paths = prediction.found([name for name in options.pictures if name != "-"] + given)
+    model = prediction.opened(options.model)
+    given = prediction.listed(sys.stdin.buffer.read()) if "-" in options.pictures else []
+    paths = prediction.found((name for name in options.pictures if name != "-"), given)
     found = prediction.predict(model, paths, threads)
     form = "csv" if options.csv else "json" if options.json else "text"
-    file, broken = options.csv or options.json, False
+    file, broken = options.csv or options.json, 0
     with console.shown(), predicted.writer(form, file, model.about, options.top) as write:
         pairs = zip(paths, found, strict=True)
         for path, each in console.progress(pairs, "predict", len(paths), "pictures"):
             write(path, each)
-            broken |= each.probabilities is None
-    return int(broken)
+            broken += each.probabilities is None
+        if broken:
+            console.say(f"{broken:,} of {len(paths):,} pictures can't be read; their rows say why.")
+    return int(broken > 0)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -191,16 +193,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     from treehead import console
     from treehead.deploy import prediction
     from treehead.evaluation import classes, labelled
-    from treehead.report import predicted
+    from treehead.report import evaluated
 
     threads = options.threads or os.cpu_count() or 1
-    model = prediction.opened(options.model, threads)
+    model = prediction.opened(options.model)
     with console.shown():
         given = labelled.look(options.dataset, model.about)
         report, table = labelled.evaluate(model, given, threads)
     if options.csv:
         classes.write(options.csv, table)
-    print(predicted.evaluation(report, table))
+    print(evaluated.text(report, table))
 
 
 def _publish(options: argparse.Namespace) -> None:

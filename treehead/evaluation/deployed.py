@@ -11,7 +11,7 @@ from treehead.data import dataset
 from treehead.deploy.model import About, Model
 from treehead.evaluation import metrics
 
-_BATCH = 64
+_BATCH = 16
 
 
 def on_test(

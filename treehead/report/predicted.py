@@ -1,4 +1,4 @@
-"""Predictions for picture files and their evaluation, as text for people and rows for programs."""
+"""Predictions for picture files, as text for people and rows for programs."""
 
 import csv
 import json
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-import pandas as pd
-
 from treehead.artifacts import InputError, replacing
 from treehead.deploy.model import About
 from treehead.deploy.prediction import Prediction
-from treehead.evaluation import classes
 
 _COLUMNS = ["picture", "rank", "class", "parent", "probability", "reason"]
+
+# For names whose bytes are no text, or that the terminal has no letters for.
+_ERRORS = "backslashreplace"
 
 # Writes the prediction of a picture.
 Write = Callable[[Path, Prediction], None]
@@ -32,12 +32,21 @@ def writer(form: str, file: str | None, about: About, top: int) -> Iterator[Writ
         top: classes of each picture.
     """
     if file in (None, "-"):
+        sys.stdout.reconfigure(errors=_ERRORS)
         yield _FORMS[form](sys.stdout, about, top)
         return
     if Path(file).is_dir():
         raise InputError(f"{file} is a folder; give a file to write.")
-    with replacing(file) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
-        yield _FORMS[form](out, about, top)
+    try:
+        with (
+            replacing(file) as temporary,
+            open(temporary, "w", encoding="utf-8", errors=_ERRORS, newline="") as out,
+        ):
+            yield _FORMS[form](out, about, top)
+    except OSError as error:
+        raise InputError(
+            f"{file} can't be written ({error.strerror}); give another file, or make room."
+        ) from error
 
 
 def _best(about: About, found: Prediction, top: int) -> Iterator[dict[str, Any]]:
@@ -86,18 +95,3 @@ def _csv(out: TextIO, about: About, top: int) -> Write:
 
 
 _FORMS = {"text": _text, "json": _json, "csv": _csv}
-
-
-def evaluation(report: dict[str, Any], table: pd.DataFrame) -> str:
-    """The shares of an evaluation, and its worst classes."""
-    low, high = report["accuracy_ci95"]
-    left_out = f", {report['broken']:,} broken ones left out" if report["broken"] else ""
-    lines = [
-        f"{report['n']:,} pictures{left_out}",
-        f"accuracy {report['accuracy']:.2%} ({low:.2%} to {high:.2%}), balanced "
-        f"{report['balanced_accuracy']:.2%}, macro-F1 {report['macro_f1']:.2%}",
-    ]
-    if worst := classes.worst(table):
-        shown = pd.DataFrame(worst)[["class", "parent", "support", "recall", "most_confused_with"]]
-        lines += ["", "Classes with the lowest recall", shown.to_string(index=False)]
-    return "\n".join(lines)
