@@ -11,7 +11,7 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from treehead import artifacts
-from treehead.data import embeddings
+from treehead.data import embeddings, taxonomy
 from treehead.deploy.model import KEY, About
 from treehead.evaluation import choice
 from treehead.heads import fitting, packing
@@ -37,6 +37,35 @@ def choose(results: Path) -> dict:
     chosen = choice.with_test(chosen, {"linear": pd.DataFrame(columns)})
     artifacts.write_json(results / "chosen.json", chosen)
     return chosen
+
+
+def take_away(results: Path, *files: str) -> None:
+    """Write classifiers for a results folder, and head.h and head.c if those are among the files.
+
+    Their head is the chosen one if there is one.
+    """
+    tree, head = taxonomy.read(results / "taxonomy.json"), {"head": "linear", "precision": "int4"}
+    head |= {"module": "linear", "seed": 0}
+    if (results / "chosen.json").exists():
+        head |= artifacts.read_json(results / "chosen.json")
+    packed = results / f"heads/{head['head']}/packed/{head['precision']}-{head['seed']}.bin"
+    parts = {"backbone": results / "backbone/weights.safetensors", "head": packed}
+    hashes = {name: artifacts.sha256(file) for name, file in parts.items() if file.exists()}
+    about = About(
+        classes=list(tree.fine_names),
+        parents=list(tree.parent_names),
+        parent_of=tree.parent_of().tolist(),
+        image_size=8,
+        resize="crop",
+        head={"name": head["head"], **{key: head[key] for key in ("module", "precision", "seed")}},
+        temperature=1.0,
+        hashes=hashes,
+    )
+    for file in files:
+        if file.endswith(".onnx"):
+            classifier(results / file, about)
+        else:
+            (results / file).write_text(f"/* {hashes['head']} */")
 
 
 def classifier(path: Path, about: About, **changes: Any) -> None:

@@ -14,19 +14,22 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from treehead.artifacts import InputError, sha256
-from treehead.data import embeddings, taxonomy
-from treehead.deploy import card
-from treehead.heads import fitting, packing
+from treehead.deploy import card, published
+from treehead.deploy.model import Model
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def run(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project after a tiny run, with a head chosen; only for reading."""
+    """The project after a tiny run, with a head chosen and taken away; only for reading."""
     project = pristine.copy(tmp_path_factory.mktemp("card") / "project")
     results = project.folder / "results"
     deployed.choose(results)
+    deployed.take_away(results, *published.DEPLOYED)
+    measured = {"accuracy": 0.25, "accuracy_ci95": [0.2, 0.3], "expected_calibration_error": 0.125}
+    measured["sha256"] = sha256(results / published.CLASSIFIER)
+    (results / "deploy/metrics.json").write_text(json.dumps(measured))
     (results / "backbone/cost.json").write_text('{"macs": 51308304, "parameters": 552267}')
     (results / "backbone/metrics.json").write_text(
         '{"accuracy": 0.5, "accuracy_ci95": [0.4, 0.6], "macs": 7}'
@@ -42,9 +45,10 @@ def results(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def unfinished(pristine: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the results of the tiny run, to spoil; no head is chosen."""
+    """A copy of the results of the tiny run with a classifier, to spoil; no head is chosen."""
     project = pristine.copy(tmp_path / "project")
     monkeypatch.chdir(project.folder)
+    deployed.take_away(Path("results"), published.CLASSIFIER)
     return Path("results")
 
 
@@ -66,9 +70,8 @@ def test_the_metadata_are_the_hubs(results: Path):
     assert "onnx" in data.tags
     assert "airbench_residual" in data.tags
     (result,) = data.eval_results
-    test = json.loads((results / "chosen.json").read_text())["test"]
     assert (result.dataset_type, result.dataset_split) == ("demo100", "test")
-    assert (result.metric_type, result.metric_value) == ("accuracy", test["file_accuracy"])
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.25)
 
 
 def test_without_a_licence_and_a_set_of_the_hub_none_is_named(results: Path):
@@ -77,7 +80,7 @@ def test_without_a_licence_and_a_set_of_the_hub_none_is_named(results: Path):
 
 
 def test_a_set_of_the_hub_is_named_with_its_revision(unfinished: Path):
-    metrics = unfinished / card.TREE
+    metrics = unfinished / published.TREE
     report = json.loads(metrics.read_text())
     report["dataset"] |= {"source": "uoft-cs/cifar100", "name": "cifar100"}
     metrics.write_text(json.dumps(report))
@@ -95,7 +98,7 @@ def test_a_set_of_the_hub_is_named_with_its_revision(unfinished: Path):
 
 def test_the_figures_are_those_of_the_files(results: Path):
     text = card.text(results)
-    tree = json.loads((results / card.TREE).read_text())
+    tree = json.loads((results / published.TREE).read_text())
     chosen = json.loads((results / "chosen.json").read_text())
     shares = cells(text, "Results on test")
     low, high = map(percent, tree["accuracy_ci95"])
@@ -104,17 +107,20 @@ def test_the_figures_are_those_of_the_files(results: Path):
         f"{low} to {high}",
     ]
     low, high = map(percent, chosen["test"]["file_ci95"])
-    assert shares["accuracy of linear, this file"] == [
+    assert shares["accuracy of linear, packed"] == [
         percent(chosen["test"]["file_accuracy"]),
         f"{low} to {high}",
     ]
+    assert shares[f"accuracy of {published.CLASSIFIER}"] == ["25.00 %", "20.00 % to 30.00 %"]
+    assert shares[f"calibration error of {published.CLASSIFIER}"][0] == "12.50 %"
+    assert f"accuracy of {published.INT8}" not in shares
     assert shares["accuracy of the backbone's own head"] == ["50.00 %", "40.00 % to 60.00 %"]
     parents = cells(text, "Results by parent")
     for row in tree["per_parent"]:
         recall, child = percent(row["recall"]), percent(row["child_accuracy"])
         assert parents[row["name"]] == [recall, child, str(row["count"])]
     size = cells(text, "Size")
-    onnx = (results / card.BACKBONE).stat().st_size
+    onnx = (results / published.BACKBONE).stat().st_size
     assert size["backbone"][:3] == ["552,267", f"{onnx:,}", "51,308,304"]
     assert size["linear"][1] == f"{(results / chosen['file']).stat().st_size:,}"
     assert size["tree"][:2] == [f"{tree['parameters']:,}", f"{tree['bytes']:,}"]
@@ -135,49 +141,59 @@ def test_data_weights_and_seeds_are_traced_by_their_hashes(results: Path):
     assert made["exported with"][0].startswith("pytorch ")
 
 
+def test_each_file_is_listed_with_its_size_and_hash(results: Path):
+    rows = cells(card.text(results), "Files")
+    files = published.files(results)
+    assert [name for name in rows if "/" in name or "json" in name] == [f"`{f}`" for f in files]
+    for file in files:
+        size, digest = (results / file).stat().st_size, sha256(results / file)
+        assert rows[f"`{file}`"][1:] == [f"{size:,}", f"`{digest}`"]
+
+
 def test_the_lines_under_how_to_run_classify_a_picture(results: Path, tmp_path: Path):
     """In a folder that has what is published, and nothing else."""
-    for file in card.files(results):
+    for file in published.files(results):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes((results / file).read_bytes())
     image = np.load("resources/datasets/demo100/test.npy")[7]
     Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "picture.png")
-    (program,) = re.findall(r"```python\n(.*?)```", card.text(results), re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    names = taxonomy.read(results / "taxonomy.json").fine_names
-    chosen = json.loads((results / "chosen.json").read_text())
-    assert done.stdout.strip() == names[_predicted(results, chosen)[7]]
-
-
-def _predicted(results: Path, chosen: dict) -> np.ndarray:
-    """What the chosen file predicts for the features of the test images."""
-    features = embeddings.read(results / "embeddings/test.safetensors").features[0]
-    return fitting.predict("linear", packing.read(results / chosen["file"]), features).argmax(1)
+    model = Model(results / published.CLASSIFIER, threads=1)
+    expected = model.about.classes[model(image[None])[0].argmax()]
+    text = card.text(results)
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (command,) = re.findall(r"```sh\ntreehead (.*?)\n```", text, re.DOTALL)
+    predict = command.replace("path/to/pictures", "picture.png").split()
+    told = []
+    for arguments in (["-c", program], ["-m", "treehead", *predict]):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout.strip())
+    assert told == [expected, ""]
+    assert f"picture.png,1,{expected}," in (tmp_path / "rows.csv").read_text()
 
 
 def test_a_figure_that_no_file_has_is_left_out(unfinished: Path):
     text = card.text(unfinished)
-    assert "None" not in text
+    assert "None" not in text.replace("picture[None]", "")
     assert "nan" not in text.split()
     assert set(cells(text, "Size")) == {"parameters", "---", "backbone", "tree"}
     assert cells(text, "Size")["backbone"][0] == ""
     assert not [name for name in cells(text, "Results on test") if "head" in name]
-    assert "No head is here" in text
-    tree = json.loads((unfinished / card.TREE).read_text())
+    assert not {f"`{file}`" for file in published.DEPLOYED[1:]} & {*cells(text, "Files")}
+    tree = json.loads((unfinished / published.TREE).read_text())
     (result,) = ModelCard(text).data.eval_results
     assert result.metric_value == tree["accuracy"]
 
 
 def test_where_local_files_lie_is_not_told(unfinished: Path):
-    metrics = unfinished / card.TREE
+    metrics = unfinished / published.TREE
     report = json.loads(metrics.read_text())
     report["dataset"]["source"] = "/home/jane/secret/pictures"
     metrics.write_text(json.dumps(report))
@@ -186,20 +202,21 @@ def test_where_local_files_lie_is_not_told(unfinished: Path):
     assert cells(text, "Data")["source"] == ["pictures"]
 
 
-def test_an_unfinished_folder_is_an_error_with_the_command_that_finishes_it(unfinished: Path):
-    (unfinished / card.BACKBONE).unlink()
-    command = (
-        "`snakemake --cores 4 results/backbone/backbone.onnx --configfile results/config.yaml`"
-    )
-    sentence = f"results is unfinished, it has no {card.BACKBONE}; make it with {command}."
+@pytest.mark.parametrize("file", [published.BACKBONE, published.CLASSIFIER])
+def test_an_unfinished_folder_is_an_error_with_the_command_that_finishes_it(
+    unfinished: Path, file: str
+):
+    (unfinished / file).unlink()
+    command = f"`snakemake --cores 4 results/{file} --configfile results/config.yaml`"
+    sentence = f"results is unfinished, it has no {file}; make it with {command}."
     with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
         card.text(unfinished)
 
 
 def test_results_of_another_version_are_an_error(unfinished: Path):
-    report = json.loads((unfinished / card.TREE).read_text())
+    report = json.loads((unfinished / published.TREE).read_text())
     del report["per_parent"]
-    (unfinished / card.TREE).write_text(json.dumps(report))
+    (unfinished / published.TREE).write_text(json.dumps(report))
     with pytest.raises(InputError, match="another version of treehead, it has no 'per_parent'; "):
         card.text(unfinished)
 
@@ -211,10 +228,31 @@ def test_a_head_that_is_not_the_measured_one_is_an_error(unfinished: Path):
         card.text(unfinished)
 
 
+def test_files_of_another_head_or_backbone_are_not_published(unfinished: Path):
+    deployed.choose(unfinished)
+    deployed.take_away(unfinished, *published.DEPLOYED)
+    header = unfinished / published.C[0]
+    header.write_text(f"/* {'0' * 64} */")
+    sentence = r"head\.h is not of the head of deploy/classifier\.onnx; make it again with `snake"
+    with pytest.raises(InputError, match=sentence):
+        published.files(unfinished)
+    assert published.C[1] not in published.files(unfinished, [published.CLASSIFIER])
+    (unfinished / "backbone/weights.safetensors").write_bytes(b"another")
+    with pytest.raises(InputError, match=r"deploy/classifier\.onnx was made of another backbone/"):
+        published.files(unfinished)
+
+
+def test_figures_of_an_earlier_classifier_are_left_out(unfinished: Path):
+    measured = {"accuracy": 0.99, "sha256": "0" * 64}
+    (unfinished / "deploy/metrics.json").write_text(json.dumps(measured))
+    assert "99.00 %" not in card.text(unfinished)
+
+
 def test_the_rule_needs_every_file_that_the_card_reads_and_is_no_default(pristine: Project):
     (job,) = (j for j in pristine.jobs("results/deploy/MODEL_CARD.md") if j.rule == "write_card")
-    read = {card.TREE, card.BACKBONE, card.CHOSEN, "taxonomy.json", "config.yaml"}
+    read = {published.TREE, published.BACKBONE, published.CHOSEN, "taxonomy.json", "config.yaml"}
     read |= {"backbone/cost.json", "backbone/metrics.json"}
+    read |= {published.CLASSIFIER, "deploy/metrics.json"}
     assert {f"results/{file}" for file in read} <= {*job.input}
     assert [file for file in job.input if file.startswith("resources/weights/")]
     assert "write_card" not in pristine.plan("all")

@@ -11,7 +11,7 @@ import pytest
 from conftest import Project
 from hub_server import COMMIT, Hub, serving
 
-from treehead.deploy import card
+from treehead.deploy import published
 
 ROOT = Path(__file__).parents[1]
 Done = subprocess.CompletedProcess
@@ -20,9 +20,10 @@ Publish = Callable[..., Done]
 
 @pytest.fixture(scope="module")
 def run(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project after a tiny run, with a head chosen; only for reading."""
+    """The project after a tiny run, with a head chosen and taken away; only for reading."""
     project = pristine.copy(tmp_path_factory.mktemp("publish") / "project")
     deployed.choose(project.folder / "results")
+    deployed.take_away(project.folder / "results", *published.DEPLOYED)
     return project.folder
 
 
@@ -68,7 +69,8 @@ def test_one_commit_holds_the_card_and_every_file_as_it_is(publish: Publish, run
         done = publish(hub.url, "owner/net", "--license", "mit")
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"Published {hub.url}/owner/net/commit/{COMMIT}\n"
-    files = card.files(run / "results")
+    files = published.files(run / "results")
+    assert {*published.DEPLOYED, "taxonomy.json"} <= {*files}
     assert hub.commits == [sorted(["README.md", *files])]
     assert "heads/linear/packed/int4-0.bin" in files or "heads/linear/packed/int4-1.bin" in files
     for file in files:

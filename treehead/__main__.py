@@ -206,9 +206,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    """Upload the backbone, the chosen head if there is one, the classes and the metrics to the hub.
+    """Upload a run to the hub: its model card, classifiers, head in C, classes and metrics.
 
-    Run it in the folder of the project. The metrics name the source of the data as configured.
+    deploy/classifier.onnx must be there; classifier-int8.onnx, head.h and head.c go with it if they
+    are. Run it in the folder of the project. The metrics name the source of the data as configured.
     """
     from treehead.deploy import publish
 

@@ -3,7 +3,7 @@
 What no file says is left out. The format: https://huggingface.co/docs/hub/model-cards
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -17,24 +17,40 @@ from treehead.artifacts import InputError
 from treehead.config import architectures, outputs, settings
 from treehead.data import catalog, taxonomy
 from treehead.data.taxonomy import Taxonomy
+from treehead.deploy import published
+from treehead.deploy.model import About
 
-BACKBONE, TREE, CHOSEN = "backbone/backbone.onnx", "hierarchy100/metrics.json", "chosen.json"
-_OWN_HEAD, _CLASSES = "backbone/metrics.json", "taxonomy.json"
+# With the file of a classifier.
+_USE = """```sh
+treehead predict {0} path/to/pictures --csv rows.csv
+```
 
-_USE = """```python
-from pathlib import Path
+Or with onnxruntime alone:
 
+```python
+import json
+
+import numpy as np
 import onnxruntime
+from PIL import Image
 
-from treehead.data import pictures, taxonomy
-from treehead.heads import fitting, packing
-
-image = pictures.decode(Path("picture.png").read_bytes(), {size}, "{resize}")
-backbone = onnxruntime.InferenceSession("{backbone}")
-(features,) = backbone.run(["features"], {{"images": image[None]}})
-logits = fitting.predict("{module}", packing.read("{file}"), features)
-print(taxonomy.read("{classes}").fine_names[logits[0].argmax()])
+session = onnxruntime.InferenceSession("{0}")
+picture = np.asarray(Image.open("picture.png").convert("RGB")).transpose(2, 0, 1)
+(probabilities,) = session.run(["probabilities"], {{"pictures": picture[None]}})
+about = json.loads(session.get_modelmeta().custom_metadata_map["treehead"])
+print(about["classes"][probabilities[0].argmax()])
 ```"""
+
+_CONTENT = {
+    published.CLASSIFIER: "the classifier: pictures in, class probabilities out",
+    published.INT8: "the classifier in whole numbers of 8 bits",
+    **dict.fromkeys(published.C, "the head as C99 in whole numbers"),
+    published.BACKBONE: "the backbone: images in, features out",
+    published.CLASSES: "the classes and their parents",
+    published.TREE: "figures of the tree",
+    published.OWN_HEAD: "figures of the head that the backbone was trained with",
+    published.CHOSEN: "figures of the recommended head",
+}
 
 Report = dict[str, Any]
 Rows = Iterable[tuple[object, ...]]
@@ -45,6 +61,9 @@ class _Run(NamedTuple):
 
     Args:
         results: the folder.
+        files: what is published of it, by path.
+        classifiers: what they are, by file.
+        measured: their figures on test, by file, where they are of these very files.
         config: the configuration.
         classes: the classes and their parents.
         tree: the metrics of the tree.
@@ -56,6 +75,9 @@ class _Run(NamedTuple):
     """
 
     results: Path
+    files: list[str]
+    classifiers: dict[str, About]
+    measured: dict[str, Report]
     config: Report
     classes: Taxonomy
     tree: Report
@@ -66,54 +88,32 @@ class _Run(NamedTuple):
     data: Report
 
 
-def files(results: str | Path) -> list[str]:
-    """What is published beside the card, by its path in the results folder.
-
-    Raises:
-        InputError: the folder is unfinished, or the chosen head is not the one that was measured.
-    """
-    results = Path(results)
-    for file in (TREE, BACKBONE, _CLASSES, "config.yaml"):
-        if not (results / file).exists():
-            raise InputError(
-                f"{results} is unfinished, it has no {file}; make it with "
-                f"{outputs.making(results, file)}."
-            )
-    found = [BACKBONE, _CLASSES, TREE]
-    found += [file for file in (_OWN_HEAD, CHOSEN) if (results / file).exists()]
-    if CHOSEN in found:
-        chosen = artifacts.read_json(results / CHOSEN)
-        head = results / chosen["file"]
-        if not head.exists() or artifacts.sha256(head) != chosen["sha256"]:
-            raise InputError(
-                f"{head} is not the head that {results / CHOSEN} measured; make both with "
-                f"{outputs.making(results, CHOSEN)}."
-            )
-        found.append(chosen["file"])
-    return found
-
-
-def text(results: str | Path, license: str | None = None) -> str:
+def text(
+    results: str | Path,
+    license: str | None = None,
+    deployed: Collection[str] = published.DEPLOYED,
+) -> str:
     """The model card of a results folder: its metadata and its Markdown.
 
     Args:
         results: the folder. The working folder is the project's, whose `resources/` tell where
             weights and images are from.
         license: of what is published, by the hub's identifier; without it, the card has none.
+        deployed: as for `published.files`.
     """
     try:
-        files(results)
-        return _written(_read(Path(results)), license)
+        return _written(_read(Path(results), deployed), license)
     except KeyError as error:
         raise InputError(
             f"{results} was made by another version of treehead, it has no {error}; make it again "
-            f"with {outputs.making(results, TREE)}."
+            f"with {outputs.making(results, published.TREE)}."
         ) from error
 
 
 def _written(run: _Run, license: str | None) -> str:
     parts = {
         "Intended use": _intended_use(run),
+        "Files": _table(("file", "content", "bytes", "SHA-256"), _files(run)),
         "How to run": _how_to_run(run),
         "Data": _pairs(_data(run)),
         "Results on test": _table(("", "share", "95 % interval"), _figures(run)),
@@ -127,17 +127,23 @@ def _written(run: _Run, license: str | None) -> str:
     return str(ModelCard(f"---\n{head.to_yaml()}\n---\n\n# {head.model_name}\n\n{body.rstrip()}\n"))
 
 
-def _read(results: Path) -> _Run:
-    config, tree, weights = outputs.recorded(results), artifacts.read_json(results / TREE), {}
+def _read(results: Path, deployed: Collection[str]) -> _Run:
+    files = published.files(results, deployed)
+    classifiers = published.classifiers(results, deployed)
+    config, weights = outputs.recorded(results), {}
+    tree = artifacts.read_json(results / published.TREE)
     with suppress(KeyError):  # a configuration of an older version, which named the file otherwise
         weights = _optional(f"{outputs.weights(config)}.json")
     return _Run(
         results=results,
+        files=files,
+        classifiers=classifiers,
+        measured={file: _measured(results, file) for file in classifiers},
         config=config,
-        classes=taxonomy.read(results / _CLASSES),
+        classes=taxonomy.read(results / published.CLASSES),
         tree=tree,
-        own_head=_optional(results / _OWN_HEAD),
-        chosen=_optional(results / CHOSEN),
+        own_head=_optional(results / published.OWN_HEAD),
+        chosen=_optional(results / published.CHOSEN),
         cost=_optional(results / "backbone/cost.json"),
         weights=weights,
         data=_origin(f"{outputs.dataset(config)}/provenance.json", tree["input_sha256"]),
@@ -153,16 +159,24 @@ def _origin(path: str, hashes: dict[str, str]) -> Report:
     return _optional(path) if tables and same else {}
 
 
+def _measured(results: Path, file: str) -> Report:
+    """Figures of a classifier; empty if those beside it are not of this file."""
+    figures = results / file.replace("classifier", "metrics").replace(".onnx", ".json")
+    report = _optional(figures)
+    return report if report.get("sha256") == artifacts.sha256(results / file) else {}
+
+
 def _optional(path: str | Path) -> Report:
     return artifacts.read_json(path) if Path(path).exists() else {}
 
 
 def _metadata(run: _Run, license: str | None) -> ModelCardData:
-    """What the hub searches by; the accuracy is that of the chosen head's file, else the tree's."""
+    """What the hub searches by; the accuracy is the classifier's if it is measured."""
     name, source = (run.tree["dataset"][key] for key in ("name", "source"))
     hosted = source if catalog.is_hub(source) else None
     architecture = architectures.label(run.tree["backbone"]["architecture"])
-    accuracy = run.chosen["test"]["file_accuracy"] if run.chosen else run.tree["accuracy"]
+    tree = run.chosen["test"]["file_accuracy"] if run.chosen else run.tree["accuracy"]
+    accuracy = run.measured[published.CLASSIFIER].get("accuracy", tree)
     result = EvalResult(
         task_type="image-classification",
         dataset_type=hosted or name,
@@ -190,21 +204,38 @@ def _intended_use(run: _Run) -> str:
     return (
         f"It says which of {classes:,} classes under {parents:,} parents a picture shows, if the "
         f"picture is like those of {dataset['name']} ({dataset['note']}). It does not refuse: a "
-        f"picture of anything else gets one of the classes of `{_CLASSES}` as well."
+        f"picture of anything else gets one of the classes of `{published.CLASSES}` as well."
     )
+
+
+def _files(run: _Run) -> Rows:
+    for file in run.files:
+        path = run.results / file
+        content = _CONTENT.get(file, "the recommended head, packed")
+        yield f"`{file}`", content, path.stat().st_size, f"`{artifacts.sha256(path)}`"
 
 
 def _how_to_run(run: _Run) -> str:
-    size, resize = (run.config["dataset"][key] for key in ("image_size", "resize"))
-    reads = (
-        f"`{BACKBONE}` maps `images`, uint8 (n, 3, {size}, {size}) in RGB, to `features`, float32 "
-        "(n, dim); it resizes and normalises them itself."
+    size, head = run.config["dataset"]["image_size"], run.classifiers[published.CLASSIFIER].head
+    told = (
+        f"`{published.CLASSIFIER}` takes `pictures`, uint8 (n, 3, height, width) in RGB, and "
+        "gives `probabilities`, float32 (n, classes). It resizes and normalises pictures itself, "
+        f"and its metadata name the classes. Its head is {head['name']}, with the weights of "
+        f"{head['precision']}."
     )
-    if not run.chosen:
-        return f"{reads} No head is here: the figures are those of a tree on these features."
-    head, names = run.chosen, {"backbone": BACKBONE, "classes": _CLASSES}
-    use = _USE.format(size=size, resize=resize, module=head["module"], file=head["file"], **names)
-    return f"{reads} The head is {head['head']}, its weights {head['precision']}.\n\n{use}"
+    if published.INT8 in run.classifiers:
+        told += f" `{published.INT8}` runs in the same way."
+    backbone = (
+        f"`{published.BACKBONE}` maps `images`, uint8 (n, 3, {size}, {size}) in RGB, to "
+        "`features`, float32 (n, dim); it resizes and normalises them itself."
+    )
+    if {*published.C} <= {*run.files}:
+        header, source = published.C
+        backbone += (
+            f" `{source}` maps features as whole numbers to a class, without heap or library; "
+            f"`{header}` has their scale."
+        )
+    return f"{told}\n\n{_USE.format(published.CLASSIFIER)}\n\n{backbone}"
 
 
 def _data(run: _Run) -> Rows:
@@ -232,9 +263,13 @@ def _figures(run: _Run) -> Rows:
 
 def _shares(run: _Run) -> Iterator[tuple[str, float | None, list[float] | None]]:
     """Name, value and 95 % interval; None is what a file does not say."""
+    for file, figures in run.measured.items():
+        yield f"accuracy of {file}", figures.get("accuracy"), figures.get("accuracy_ci95")
+        error = figures.get("expected_calibration_error")
+        yield f"calibration error of {file}", error, None
     if run.chosen:
         head, test = run.chosen["head"], run.chosen["test"]
-        yield f"accuracy of {head}, this file", test["file_accuracy"], test["file_ci95"]
+        yield f"accuracy of {head}, packed", test["file_accuracy"], test["file_ci95"]
         yield f"accuracy of {head}, mean over seeds", test["accuracy"], test["ci95"]
         yield "accuracy of the full head, mean over seeds", test["full"], None
     for name, share in run.own_head.items():
@@ -262,7 +297,7 @@ def _by_parent(run: _Run) -> str:
 
 
 def _sizes(run: _Run) -> str:
-    parts = {"backbone": run.cost | {"bytes": (run.results / BACKBONE).stat().st_size}}
+    parts = {"backbone": run.cost | {"bytes": (run.results / published.BACKBONE).stat().st_size}}
     if run.chosen:
         parts[run.chosen["head"]] = run.chosen["cost"]
     parts["tree"] = run.tree
@@ -297,7 +332,7 @@ def _made(run: _Run) -> Rows:
         yield "seed of this head's file", str(run.chosen["seed"])
         yield "SHA-256 of this head's file", f"`{run.chosen['sha256']}`"
     yield "SHA-256 of the configuration", _code(run.tree["config_sha256"])
-    model = onnx.load(run.results / BACKBONE, load_external_data=False)
+    model = onnx.load(run.results / published.BACKBONE, load_external_data=False)
     yield "exported with", f"{model.producer_name} {model.producer_version}"
     yield "ONNX opset", max(one.version for one in model.opset_import if not one.domain)
     with suppress(metadata.PackageNotFoundError):  # a clone that is not installed

@@ -41,23 +41,32 @@ def opened(model: str | Path) -> Model:
     """The classifier of a results folder, or that of a file, which runs in the thread that asks.
 
     Raises:
-        InputError: as `Model`, or the folder has none, or one of another backbone or head.
+        InputError: as `Model` and `of_results`, or the folder has none.
     """
     folder = Path(model)
     if not folder.is_dir():
         return Model(model, threads=1)
-    name = next((name for name in FILES if (folder / name).is_file()), None)
-    if name is None:
+    file = next((file for file in FILES if (folder / file).is_file()), None)
+    if file is None:
         making = outputs.making(model, FILES[0])
         raise InputError(f"{model} has no {FILES[0]}; make it with {making}.")
-    found = Model(folder / name, threads=1)
+    return of_results(folder, file)
+
+
+def of_results(results: Path, file: str) -> Model:
+    """A classifier in a results folder.
+
+    Raises:
+        InputError: as `Model`, or it was made of another backbone or head than the folder's.
+    """
+    found = Model(results / file, threads=1)
     head, hashes = found.about.head, found.about.hashes
     packed = f"heads/{head['name']}/packed/{head['precision']}-{head['seed']}.bin"
-    for part, file in (("backbone", "backbone/weights.safetensors"), ("head", packed)):
-        if (folder / file).is_file() and artifacts.sha256(folder / file) != hashes.get(part):
+    for name, part in (("backbone", "backbone/weights.safetensors"), ("head", packed)):
+        if (results / part).is_file() and artifacts.sha256(results / part) != hashes.get(name):
             raise InputError(
-                f"{folder / name} was made of another {file}; make it again with "
-                f"{outputs.making(model, name)}."
+                f"{results / file} was made of another {part}; make it again with "
+                f"{outputs.making(results, file)}."
             )
     return found
 

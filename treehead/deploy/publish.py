@@ -1,4 +1,4 @@
-"""A run on the hub: one commit of its model card, backbone, chosen head, classes and metrics.
+"""A run on the hub: one commit of its model card and of what `published.files` names.
 
 The client takes its token from HF_TOKEN or from `hf auth login`, and obeys HF_ENDPOINT:
 https://huggingface.co/docs/huggingface_hub/guides/upload
@@ -12,7 +12,7 @@ from huggingface_hub import constants, errors
 
 from treehead.artifacts import InputError
 from treehead.data import hub
-from treehead.deploy import card
+from treehead.deploy import card, published
 
 
 def publish(
@@ -31,7 +31,9 @@ def publish(
     """
     about = card.text(results, license)
     additions = [hf.CommitOperationAdd("README.md", about.encode())]
-    additions += [hf.CommitOperationAdd(file, Path(results, file)) for file in card.files(results)]
+    additions += [
+        hf.CommitOperationAdd(file, Path(results, file)) for file in published.files(results)
+    ]
     page = hub.page(repo, "model")
     if hf.get_token() is None:
         raise InputError(

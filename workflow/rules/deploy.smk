@@ -76,6 +76,8 @@ rule write_card:
         ),
         tree="<results>/hierarchy100/metrics.json",
         chosen="<results>/chosen.json",
+        deployed=["<results>/deploy/classifier.onnx"],
+        measured="<results>/deploy/metrics.json",
         code=code("write_card"),
     output:
         "<results>/deploy/MODEL_CARD.md",

@@ -9,4 +9,5 @@ with console.job(snakemake.log[0]):
     model = Model(given.classifier, snakemake.threads)
     expected = deployed.of_pipeline(model.about, given.predictions)
     report = deployed.on_test(model, given.images, given.table, expected)
+    report["sha256"] = artifacts.sha256(given.classifier)
     artifacts.write_json(snakemake.output[0], report)
