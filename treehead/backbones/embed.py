@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from torch import nn
 
 from treehead.artifacts import replacing
-from treehead.backbones import weights
+from treehead.backbones import qdq, weights
 from treehead.backbones.backbone import build
 from treehead.console import progress
 from treehead.data.dataset import Pixels
@@ -24,9 +23,6 @@ VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda images: images,
     "flip": lambda images: np.ascontiguousarray(images[..., ::-1]),
 }
-
-# Largest allowed difference from the eager network, relative to the largest feature.
-TOLERANCE = 1e-4
 
 
 def state_hash(network: nn.Module) -> str:
@@ -48,7 +44,9 @@ def frozen(network: nn.Module) -> Iterator[None]:
         raise RuntimeError("the backbone changed although it is frozen")
 
 
-def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: int) -> float:
+def export(
+    backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: int, tolerance: float = 1e-4
+) -> float:
     """Write the backbone as ONNX, uint8 images in, features out, and compare it with the eager one.
 
     Args:
@@ -56,44 +54,25 @@ def export(backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: in
         path: the .onnx file to write.
         probe: images uint8 (n, 3, h, w), n >= 2, on which both must agree.
         threads: threads of the comparison.
+        tolerance: the largest allowed difference, relative to the largest feature.
 
     Returns:
-        The largest absolute difference of a feature.
+        The largest difference of a feature, relative to the largest.
 
     Raises:
-        RuntimeError: the export differs by more than `TOLERANCE`, or the backbone changed.
+        RuntimeError: the export differs by more than the tolerance, or the backbone changed.
     """
-    backbone.eval()
     images = torch.from_numpy(probe)
     with replacing(path) as temporary, frozen(backbone):
-        program = torch.onnx.export(
-            backbone,
-            (images,),
-            dynamo=True,
-            verbose=False,
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-        )
-        temporary.write_bytes(
-            without_traces(program.model_proto).SerializeToString(deterministic=True)
-        )
+        model = qdq.exported(backbone, images, ("images", "features"), {0: torch.export.Dim("n")})
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
         with torch.inference_mode():
             eager = backbone(images).numpy()
-        difference = float(np.abs(with_onnx(temporary, threads)(probe) - eager).max())
-        if not difference <= TOLERANCE * float(np.abs(eager).max()):
+        apart = np.abs(with_onnx(temporary, threads)(probe) - eager).max()
+        difference = float(apart / np.abs(eager).max())
+        if not difference <= tolerance:
             raise RuntimeError(f"the exported backbone differs from the eager one by {difference}")
     return difference
-
-
-def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without the exporter's metadata, which holds paths of the machine."""
-    graph = model.graph
-    parts = [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]
-    for part in parts:
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return model
 
 
 def with_onnx(path: str | Path, threads: int) -> Run:

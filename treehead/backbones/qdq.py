@@ -3,7 +3,6 @@
 By such pairs runtimes know that a layer between two of them may be computed in whole numbers.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,9 @@ import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.helper import make_node
 from onnxscript import opset20 as op
+from torch import Tensor, nn
+
+from treehead.backbones import quantized
 
 # Their results are values of their input, and stay on its grid.
 _CHOOSING = {"Flatten", "MaxPool", "Pad", "ReduceMax", "Reshape", "Squeeze", "Transpose"}
@@ -29,12 +31,44 @@ def _rounded_rows(weight: Any, scale: Any) -> Any:
     return op.DequantizeLinear(numbers, scale, start, axis=0)
 
 
-def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """How torch.onnx.export writes the roundings of `quantized`."""
-    return {
-        torch.ops.treehead.rounded.default: _rounded,
-        torch.ops.treehead.rounded_rows.default: _rounded_rows,
-    }
+_TRANSLATIONS = {
+    quantized.rounded._opoverload: _rounded,
+    quantized.rounded_rows._opoverload: _rounded_rows,
+}
+
+
+def exported(
+    module: nn.Module, example: Tensor, names: tuple[str, str], free: dict[int, Any]
+) -> ModelProto:
+    """A module as ONNX, with the roundings of `quantized` as QDQ and no trace of this machine.
+
+    Args:
+        module: maps one tensor to another; put into eval mode here.
+        example: an input.
+        names: of input and output.
+        free: the axes of the input that are not fixed, each a `torch.export.Dim`.
+    """
+    program = torch.onnx.export(
+        module.eval(),
+        (example,),
+        dynamo=True,
+        verbose=False,
+        input_names=[names[0]],
+        output_names=[names[1]],
+        dynamic_shapes=(free,),
+        custom_translation_table=_TRANSLATIONS,
+    )
+    return completed(_without_traces(program.model_proto))
+
+
+def _without_traces(model: ModelProto) -> ModelProto:
+    """The model without the exporter's metadata, which holds paths of the machine."""
+    graph = model.graph
+    parts = [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]
+    for part in parts:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def completed(model: ModelProto) -> ModelProto:
@@ -130,3 +164,47 @@ class _Graph:
         again = make_node("DequantizeLinear", [f"{name}_whole", *grid.input[1:]], [result])
         self.maker[result] = again
         return [node, made, again]
+
+    def whole_rows(self, name: str) -> list[NodeProto]:
+        """Let a matrix be read as int8, if its rows are whole numbers times a scale each."""
+        value = self._value(name)
+        axis, numbers, scale = _as_whole(value) or (0, None, None)
+        if numbers is None:
+            return []
+        parts = {"numbers": numbers, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
+        stored = [self._store(f"{name}_{key}", one) for key, one in parts.items()]
+        return [make_node("DequantizeLinear", stored, [name], axis=axis)]
+
+
+def whole_matrices(model: ModelProto) -> ModelProto:
+    """The model with its matrices of whole numbers, as packed heads have them, as int8."""
+    made = ModelProto()
+    made.CopyFrom(model)
+    graph = _Graph(made.graph)
+    matrices = [one.name for one in made.graph.initializer if len(one.dims) == 2]
+    nodes = {name: graph.whole_rows(name) for name in matrices}
+    made.graph.ClearField("initializer")
+    kept = (one for name, one in graph.constants.items() if not nodes.get(name))
+    made.graph.initializer.extend(kept)
+    first = [node for some in nodes.values() for node in some]
+    rest = list(made.graph.node)
+    made.graph.ClearField("node")
+    made.graph.node.extend([*first, *rest])
+    return made
+
+
+def _as_whole(value: np.ndarray) -> tuple[int, np.ndarray, np.ndarray] | None:
+    """The axis of the scales, the whole numbers (int8) and the scales of a matrix; None without.
+
+    A packed row's largest number is the largest that its bits hold.
+    """
+    if value.dtype != np.float32:
+        return None
+    for axis in (0, 1):
+        largest = np.abs(value).max(1 - axis, keepdims=True)
+        for bits in range(8, 1, -1):
+            scale = np.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1).astype(np.float32)
+            numbers = np.rint(value / scale)
+            if np.allclose(numbers * scale, value, rtol=1e-6, atol=0):
+                return axis, numbers.astype(np.int8), scale.ravel()
+    return None

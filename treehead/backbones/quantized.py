@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, read_tensors, write_tensors
 
 _ATEN = torch.ops.aten
 _LAYERS = {_ATEN.conv2d.default, _ATEN.linear.default}
@@ -206,22 +206,24 @@ class Bias(nn.Module):
         return self.bias
 
 
-def prepared(network: nn.Module, size: int, relu_above: float) -> fx.GraphModule:
+def prepared(network: nn.Module, size: int, relu_above: float | None) -> fx.GraphModule:
     """A network with rounding behind each layer, none of which rounds yet.
 
     Args:
         network: maps images (n, 3, size, size) to features (n, dim); stays as it is.
         size: side of its images in pixels.
-        relu_above: on maps of more pixels than this, ReLU stands for HardSwish, SiLU and GELU.
+        relu_above: on maps of more pixels than this, ReLU stands for HardSwish, SiLU and GELU; on
+            none if it is None.
 
     Raises:
         InputError: the network can't be traced.
     """
+    above = math.inf if relu_above is None else relu_above
     traced = _traced(network, size)
     for number, (layer, (weight, bias)) in enumerate(_folded(traced).items()):
         _add(traced, layer, number, weight, bias)
-    _split_silu(traced, relu_above)
-    _place_grids(traced, relu_above)
+    _split_silu(traced, above)
+    _place_grids(traced, above)
     traced.graph.eliminate_dead_code()
     for parameter in traced.parameters():
         parameter.requires_grad_(False)
@@ -309,10 +311,10 @@ def _becomes_relu(node: fx.Node, above: float) -> bool:
     return node.target in _SMOOTH and math.prod(node.meta["val"].shape[2:]) > above
 
 
-def _split_silu(traced: fx.GraphModule, relu_above: float) -> None:
+def _split_silu(traced: fx.GraphModule, above: float) -> None:
     """Write SiLU as x * sigmoid(x), both of which have kernels of 8 bits."""
     for node in list(traced.graph.nodes):
-        if node.target == _ATEN.silu.default and not _becomes_relu(node, relu_above):
+        if node.target == _ATEN.silu.default and not _becomes_relu(node, above):
             with traced.graph.inserting_before(node):
                 sigmoid = traced.graph.call_function(_ATEN.sigmoid.default, node.args)
                 product = traced.graph.call_function(_ATEN.mul.Tensor, (node.args[0], sigmoid))
@@ -321,14 +323,14 @@ def _split_silu(traced: fx.GraphModule, relu_above: float) -> None:
             traced.graph.erase_node(node)
 
 
-def _place_grids(traced: fx.GraphModule, relu_above: float) -> None:
+def _place_grids(traced: fx.GraphModule, above: float) -> None:
     """Put a grid behind the images and each operation that makes new values.
 
     A grid takes the place of a ReLU.
     """
 
     def is_relu(node: fx.Node) -> bool:
-        return node.target == _RELU or _becomes_relu(node, relu_above)
+        return node.target == _RELU or _becomes_relu(node, above)
 
     number = 0
     for node in list(traced.graph.nodes):
@@ -381,3 +383,25 @@ def settled(network: fx.GraphModule) -> fx.GraphModule:
         if isinstance(module, Weight):
             setattr(made, name, _Settled(module))
     return made.eval().requires_grad_(False)
+
+
+def restored(network: nn.Module, size: int, relu_above: float | None, path: str) -> fx.GraphModule:
+    """A network with the weights and ranges that were trained, ready for the export.
+
+    Args:
+        network: with the float weights; size and relu_above as for `prepared`.
+        path: what `save` wrote.
+    """
+    made = prepared(network, size, relu_above)
+    try:
+        made.load_state_dict({k: torch.from_numpy(v) for k, v in read_tensors(path).items()})
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} is of another network; delete it, and it is made again."
+        ) from error
+    return settled(made)
+
+
+def save(path: str, network: fx.GraphModule) -> None:
+    """Write the weights and ranges of a prepared network as safetensors."""
+    write_tensors(path, {name: value.numpy() for name, value in network.state_dict().items()})

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from treehead import artifacts
 from treehead.artifacts import InputError, replacing
-from treehead.backbones import embed
+from treehead.backbones import qdq
 from treehead.backbones.backbone import Backbone
 from treehead.data.embeddings import Embeddings
 from treehead.data.taxonomy import Taxonomy
@@ -77,18 +77,10 @@ def assembled(
 
 def export(classifier: Classifier, path: str | Path) -> None:
     """Write a classifier as ONNX, which onnx's checker has passed."""
-    classifier.eval()
     side = torch.export.Dim("height", min=1), torch.export.Dim("width", min=1)
-    program = torch.onnx.export(
-        classifier,
-        (torch.zeros(2, 3, 48, 40, dtype=torch.uint8),),
-        dynamo=True,
-        verbose=False,
-        input_names=["pictures"],
-        output_names=["probabilities"],
-        dynamic_shapes=({0: torch.export.Dim("n"), 2: side[0], 3: side[1]},),
-    )
-    model = embed.without_traces(program.model_proto)
+    example = torch.zeros(2, 3, 48, 40, dtype=torch.uint8)
+    free = {0: torch.export.Dim("n"), 2: side[0], 3: side[1]}
+    model = qdq.exported(classifier, example, ("pictures", "probabilities"), free)
     onnx.helper.set_model_props(model, {KEY: json.dumps(asdict(classifier.about))})
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as temporary:

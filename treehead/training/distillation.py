@@ -5,7 +5,6 @@ distillation: a good teacher is patient and consistent").
 """
 
 import copy
-import math
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -88,8 +87,8 @@ class Distillation:
         self.settings, self.teacher, self.train, self.val = settings, teacher, train, val
         self.device = settings["device"]
         self.backbone = copy.copy(backbone)
-        relu_above = math.inf if settings["relu_above"] is None else settings["relu_above"]
-        self.bends = relu_above < math.inf
+        relu_above = settings["relu_above"]
+        self.bends = relu_above is not None
         self.student = quantized.prepared(backbone.network, backbone.size, relu_above)
         self.student.to(self.device, memory_format=torch.channels_last)
         self.steps = len(batches(len(train), settings["batch_size"], (0, 0)))
@@ -193,7 +192,7 @@ class Distillation:
         """Images mirrored and shifted at random, uint8 (n, 3, h, w)."""
         images = torch.from_numpy(self.train[rows.numpy()]).float()
         mirrored = torch.rand(len(rows), generator=generator) < 0.5
-        moves = {"rotation": 0, "crop": self.settings["crop"]}
+        moves = {"rotation": 0, "crop": images.shape[-1] // 8}
         return augment.warp(images, mirrored, moves, generator).round().to(torch.uint8).numpy()
 
     def _loss(self, features: Tensor, pixels: np.ndarray) -> Tensor:
