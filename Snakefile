@@ -33,6 +33,7 @@ include: "workflow/rules/heads.smk"
 include: "workflow/rules/hierarchy.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/deploy.smk"
+include: "workflow/rules/quantize.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/networks.smk"
 

@@ -176,6 +176,24 @@ def embed(config: Config, part: str) -> Config:
     }
 
 
+def quantize(config: Config) -> Config:
+    """The backbone in 8 bits."""
+    return {
+        **config["quantize"],
+        "network": network(config),
+        "split": split(config),
+        "seed": config["seed"],
+        "threads": config["threads"]["backbone"],
+        "device": config["embed"]["device"],
+        **config["compute"],
+    }
+
+
+def embed_int8(config: Config, part: str) -> Config:
+    """As `embed`, through onnxruntime: torch has no kernels of 8 bits for the ONNX file."""
+    return embed(config, part) | {"device": "cpu", "portable": False}
+
+
 def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name: str) -> Config:
     """One head of the comparison: its own settings, and the shared ones that it takes."""
     chosen = heads[name]
@@ -248,6 +266,11 @@ def deploy(config: Config, heads: dict[str, Head]) -> Config:
         "pictures": _part(config["dataset"], "image_size", "resize"),
         **deploy_c(heads),
     }
+
+
+def deploy_int8(config: Config, heads: dict[str, Head]) -> Config:
+    """The same with the backbone in 8 bits."""
+    return deploy(config, heads) | _part(config["quantize"], "relu_above")
 
 
 def deploy_c(heads: dict[str, Head]) -> Config:

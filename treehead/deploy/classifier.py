@@ -75,12 +75,20 @@ def assembled(
     return Classifier(backbone, HeadModule(taken.module, head), about)
 
 
-def export(classifier: Classifier, path: str | Path) -> None:
-    """Write a classifier as ONNX, which onnx's checker has passed."""
+def export(classifier: Classifier, path: str | Path, whole: bool = False) -> None:
+    """Write a classifier as ONNX, which onnx's checker has passed.
+
+    Args:
+        classifier: of `assembled`.
+        path: the .onnx file to write.
+        whole: whether weights of the head that are whole numbers times a scale are stored as int8.
+    """
     side = torch.export.Dim("height", min=1), torch.export.Dim("width", min=1)
     example = torch.zeros(2, 3, 48, 40, dtype=torch.uint8)
     free = {0: torch.export.Dim("n"), 2: side[0], 3: side[1]}
     model = qdq.exported(classifier, example, ("pictures", "probabilities"), free)
+    if whole:
+        model = qdq.whole_matrices(model)
     onnx.helper.set_model_props(model, {KEY: json.dumps(asdict(classifier.about))})
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as temporary:

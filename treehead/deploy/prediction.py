@@ -61,8 +61,9 @@ def of_results(results: Path, file: str) -> Model:
     """
     found = Model(results / file, threads=1)
     head, hashes = found.about.head, found.about.hashes
-    packed = f"heads/{head['name']}/packed/{head['precision']}-{head['seed']}.bin"
-    for name, part in (("backbone", "backbone/weights.safetensors"), ("head", packed)):
+    model = "int8/" if file == FILES[1] else ""
+    packed = f"{model}heads/{head['name']}/packed/{head['precision']}-{head['seed']}.bin"
+    for name, part in (("backbone", f"{model}backbone/weights.safetensors"), ("head", packed)):
         if (results / part).is_file() and artifacts.sha256(results / part) != hashes.get(name):
             raise InputError(
                 f"{results / file} was made of another {part}; make it again with "

@@ -42,8 +42,9 @@ rule evaluate_classifier:
 
 
 rule write_c:
-    """The head as C in whole numbers, which reads features of 16 bits, with golden vectors."""
+    """The head as C in whole numbers, with golden vectors; it reads 16 bits, or a network's 8."""
     input:
+        backbone=[],
         train="<results>/embeddings/train.safetensors",
         val="<results>/embeddings/val.safetensors",
         choice=branch(CHOSEN, then="<results>/heads/choice.json", otherwise=[]),

@@ -5,7 +5,7 @@ from pathlib import Path
 from treehead import console
 from treehead.data import embeddings
 from treehead.deploy import packed
-from treehead.deploy.c import build, integer, source
+from treehead.deploy.c import arriving, build, source
 
 given = snakemake.input
 with console.job(snakemake.log[0]):
@@ -13,7 +13,7 @@ with console.job(snakemake.log[0]):
         packed.taken(given.choice, given.packed, snakemake.params.deploy["heads"]), given.packed
     )
     sample = embeddings.read(given.train).features[0]
-    features = integer.calibrated(sample, 16)
+    features = arriving.features(given.backbone, sample)
     head = build.build(taken.module, taken.file, features, sample)
     examples, _ = features.quantized(embeddings.read(given.val).features[0][:8])
     folder = Path(snakemake.output[0]).parent

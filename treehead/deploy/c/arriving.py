@@ -1,0 +1,33 @@
+"""How the features of a backbone arrive at the C of a head."""
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from treehead.artifacts import InputError
+from treehead.deploy.c.integer import Features, calibrated
+
+
+def features(quantized: list[str] | str, sample: np.ndarray) -> Features:
+    """As the backbone in 8 bits gives them; of a float one in 16 bits.
+
+    Args:
+        quantized: the ONNX of the backbone in 8 bits; empty if there is none.
+        sample: features of train, (n, dim), whose range 16 bits hold.
+    """
+    return of_network(quantized) if quantized else calibrated(sample, 16)
+
+
+def of_network(path: str) -> Features:
+    """The numbers that a quantised network's last rounding gives, as int8.
+
+    Raises:
+        InputError: the features of the network are not rounded to 8 bits.
+    """
+    graph = onnx.load(path).graph
+    last = next(node for node in graph.node if node.output[0] == graph.output[0].name)
+    if last.op_type != "DequantizeLinear":
+        raise InputError(f"{path} has features that are not rounded; make it again.")
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    scale, zero = (constants[name] for name in last.input[1:])
+    return Features(float(scale), int(zero) - 128, 8)

@@ -1,0 +1,32 @@
+"""Train the backbone in 8 bits, and export it."""
+
+import pandas
+
+from treehead import artifacts, console
+from treehead.backbones import embed, inputs, quantized, weights
+from treehead.backbones.backbone import build
+from treehead.data import dataset
+from treehead.training import checkpoint, compute, distillation
+
+settings, given, made = snakemake.params.quantize, snakemake.input, snakemake.output
+with console.job(snakemake.log[0]):
+    network = inputs.complete(settings["network"], given.brought, given.statistics)
+    settings = settings | {"network": network, "device": compute.device(settings, "embed")}
+    backbone = build(**network)
+    weights.into(backbone.network, given.weights)
+    train, val = (
+        dataset.part(given.images, given.table, part, settings["split"])[0]
+        for part in ("train", "val")
+    )
+    files = [path for path in given if path != given.images]
+    seconds = snakemake.config["finetune"]["save_seconds"]
+    state = checkpoint.beside(made.weights, settings, files, seconds)
+    with embed.opened(given.onnx, given.weights, settings, settings["device"]) as teacher:
+        student, history = distillation.quantize(backbone, teacher, train, val, settings, state)
+    table = pandas.DataFrame(history, columns=distillation.Row._fields)
+    artifacts.write_text(made.history, table.to_csv(index=False))
+    quantized.save(made.weights, student)
+    backbone.network = quantized.settled(student)
+    told = embed.export(backbone, made.onnx, train[:64], settings["threads"], quantized.TOLERANCE)
+    console.say(f"Largest difference of a feature to the trained network: {100 * told:.2f} %")
+    state.remove()
