@@ -1,0 +1,253 @@
+"""A network in 8 bits is the one that was trained, and its file holds whole numbers."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from treehead.artifacts import InputError
+from treehead.backbones import embed, qdq, quantized
+from treehead.backbones.backbone import Backbone
+from treehead.data.dataset import Pixels
+from treehead.deploy.c import arriving
+from treehead.heads import packing
+from treehead.training import distillation
+from treehead.training.checkpoint import Checkpoint
+
+NORMALIZATION = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+SETTINGS: dict[str, Any] = {
+    "epochs": 6,
+    "batch_size": 16,
+    "learning_rate": 0.003,
+    "relu_above": None,
+    "calibration": 64,
+    "seed": 0,
+    "device": "cpu",
+    "threads": 1,
+}
+
+
+class Small(nn.Module):
+    """What backbones are made of: padding, BatchNorm around pooling, attention, a residual pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(
+            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8)
+        )
+        self.pooled = nn.Sequential(
+            nn.Conv2d(8, 12, 1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(12), nn.SiLU(True)
+        )
+        self.depthwise = nn.Sequential(nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.Hardswish())
+        self.asks = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(12, 12, 1), nn.Sigmoid())
+        self.last = nn.Sequential(nn.Dropout(0.3), nn.Conv2d(12, 10, 1), nn.ReLU(True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pooled(nn.functional.hardswish(self.first(x)))
+        x = x + self.depthwise(x)
+        x = self.last(x * self.asks(x))
+        return x.flatten(2).amax(2) + x.mean((2, 3))
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> Pixels:
+    """96 smooth images of 16 pixels."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (96, 3, 4, 4)).repeat(4, 2).repeat(4, 3)
+    path = tmp_path_factory.mktemp("pixels") / "train.npy"
+    np.save(path, coarse.astype(np.uint8))
+    return Pixels(path)
+
+
+@pytest.fixture(scope="module")
+def backbone(pixels: Pixels) -> Backbone:
+    """A small one whose BatchNorm has seen images."""
+    torch.manual_seed(0)
+    made = Backbone(Small(), 10, 16, **NORMALIZATION)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    with torch.no_grad():
+        for _ in range(20):
+            made(torch.from_numpy(pixels[:]))
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def teacher(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory, pixels: Pixels):
+    path = tmp_path_factory.mktemp("teacher") / "backbone.onnx"
+    embed.export(backbone, path, pixels[:8], 1)
+    return embed.with_onnx(path, 1)
+
+
+def distilled(backbone: Backbone, teacher: embed.Run, pixels: Pixels, **own: Any):
+    return distillation.quantize(backbone, teacher, pixels, pixels, SETTINGS | own)
+
+
+@pytest.fixture(scope="module", params=[None, 20])
+def trained(request: pytest.FixtureRequest, backbone: Backbone, teacher: embed.Run, pixels: Pixels):
+    """A network in 8 bits, without and with ReLUs in place of smooth activations."""
+    network, history = distilled(backbone, teacher, pixels, relu_above=request.param)
+    return network, history, request.param
+
+
+@pytest.fixture(scope="module")
+def written(trained: Any, backbone: Backbone, pixels: Pixels, tmp_path_factory: Any) -> Path:
+    path = tmp_path_factory.mktemp("int8") / "backbone.onnx"
+    whole = Backbone(quantized.settled(trained[0]), 10, 16, **NORMALIZATION)
+    embed.export(whole, path, pixels[:32], 1, quantized.TOLERANCE)
+    return path
+
+
+@torch.no_grad()
+def test_until_it_rounds_it_is_the_same_network(backbone: Backbone):
+    images = torch.randn(5, 3, 16, 16)
+    made = quantized.prepared(backbone.network, 16, None).eval()
+    torch.testing.assert_close(made(images), backbone.network(images), rtol=1e-4, atol=1e-5)
+    bends = quantized.prepared(backbone.network, 16, 0).eval()
+    torch.testing.assert_close(bends(images), backbone.network(images), rtol=1e-4, atol=1e-5)
+    quantized.set_phase(bends, 1, rounds=False)
+    assert not torch.allclose(bends(images), backbone.network(images), atol=0.01)
+
+
+def test_training_makes_up_for_relus_and_rounding(
+    backbone: Backbone, teacher: embed.Run, pixels: Pixels
+):
+    own = SETTINGS | {"relu_above": 0}
+    untrained = distillation.Distillation(backbone, teacher, pixels, pixels, own).val_loss()
+    _, history = distilled(backbone, teacher, pixels, relu_above=0)
+    assert [row.epoch for row in history] == list(range(1, 7))
+    assert history[-1].val_loss < 0.4 * untrained
+
+
+def test_the_file_gives_the_features_of_the_trained_network(
+    trained: Any, written: Path, backbone: Backbone, pixels: Pixels
+):
+    with torch.no_grad():
+        expected = quantized.settled(trained[0])(
+            backbone.preprocess(torch.from_numpy(pixels[:]))
+        ).numpy()
+    found = embed.with_onnx(written, 1)(pixels[:])
+    level = arriving.of_network(str(written)).scale
+    assert np.abs(found - expected).max() <= 2.01 * level
+    assert (np.abs(found - expected) < 0.01 * level).mean() > 0.95
+
+
+def test_the_file_holds_whole_numbers_alone(written: Path):
+    model = onnx.load(written)
+    onnx.checker.check_model(model, full_check=True)
+    types = {one.name: one.data_type for one in model.graph.initializer}
+    maker = {name: node for node in model.graph.node for name in node.output}
+    layers = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(layers) == 5
+    for layer in layers:
+        reads = [maker[name] for name in layer.input]
+        assert [node.op_type for node in reads] == ["DequantizeLinear"] * 3
+        whole = [types.get(node.input[0]) for node in reads]
+        assert whole[1:] == [onnx.TensorProto.INT8, onnx.TensorProto.INT32]
+    matrices = [one for one in model.graph.initializer if len(one.dims) > 1]
+    floats = [one.name for one in matrices if one.data_type == onnx.TensorProto.FLOAT]
+    assert all(numpy_helper.to_array(one).size <= 3 for one in matrices if one.name in floats)
+
+
+def test_a_relu_is_the_lower_end_of_a_grid(trained: Any, written: Path):
+    _, _, relu_above = trained
+    operations = Counter(node.op_type for node in onnx.load(written).graph.node)
+    smooth = operations["HardSwish"] + operations["HardSigmoid"]
+    assert smooth == (2 if relu_above is None else 1)  # maps of 64 and of 16 pixels
+    assert operations["Relu"] == 0
+    assert operations["Sigmoid"] == 2  # of attention, and of SiLU on 16 pixels
+    assert operations["GlobalAveragePool"] == 1
+
+
+def test_features_arrive_as_int8_without_loss(written: Path, pixels: Pixels):
+    features = embed.with_onnx(written, 1)(pixels[:])
+    arrive = arriving.features(str(written), features)
+    numbers, out = arrive.quantized(features)
+    assert (arrive.bits, out) == (8, 0)
+    np.testing.assert_allclose(
+        arrive.scale * (numbers.astype(float) - arrive.zero), features, atol=1e-6
+    )
+
+
+def test_a_run_that_stops_and_resumes_gives_the_same_bytes(
+    backbone: Backbone, teacher: embed.Run, pixels: Pixels, tmp_path: Path
+):
+    own = SETTINGS | {"epochs": 2, "relu_above": 20}
+    network, _ = distillation.quantize(backbone, teacher, pixels, pixels, own)
+    quantized.save(str(tmp_path / "whole"), network)
+    first = distillation.Distillation(backbone, teacher, pixels, pixels, own)
+    steps = first.run()
+    for _ in range(8):  # into the second epoch
+        next(steps)
+    checkpoint = Checkpoint(tmp_path / "state.pt", 1e9)
+    checkpoint.save(first.state_dict())
+    resumed, history = distillation.quantize(backbone, teacher, pixels, pixels, own, checkpoint)
+    quantized.save(str(tmp_path / "resumed"), resumed)
+    assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert [row.epoch for row in history] == [1, 2]
+
+
+def test_saved_weights_are_restored_into_the_same_network(
+    trained: Any, backbone: Backbone, pixels: Pixels, tmp_path: Path
+):
+    network, _, relu_above = trained
+    path = str(tmp_path / "weights.safetensors")
+    quantized.save(path, network)
+    images = backbone.preprocess(torch.from_numpy(pixels[:8]))
+    restored = quantized.restored(backbone.network, 16, relu_above, path)
+    with torch.no_grad():
+        assert torch.equal(restored(images), quantized.settled(network)(images))
+    with pytest.raises(InputError, match=r"weights\.safetensors is of another network; delete it"):
+        quantized.restored(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), 16, relu_above, path)
+
+
+class Asks(nn.Module):
+    """Branches on its images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
+
+
+def test_a_network_that_cannot_be_traced_is_one_sentence():
+    with pytest.raises(InputError, match=r"can't be quantised.*remove branches on values"):
+        quantized.prepared(Asks(), 16, None)
+
+
+def test_a_training_that_diverges_says_so(backbone: Backbone, teacher: embed.Run, pixels: Pixels):
+    with pytest.raises(InputError, match=r"Quantising diverged.*lower quantize\.learning_rate"):
+        distilled(backbone, lambda images: teacher(images) * np.float32(np.nan), pixels)
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_matrices_of_packed_heads_are_stored_without_loss(bits: int, tmp_path: Path):
+    rng = np.random.default_rng(bits)
+    weight = rng.normal(size=(7, 30)).astype(np.float32)
+    whole = packing.Whole(*packing.quantize(weight, bits)).weight()
+    layer = nn.Linear(30, 7)
+    layer.weight.data = torch.from_numpy(whole)
+    free = {0: torch.export.Dim("n")}
+    model = qdq.exported(layer, torch.zeros(2, 30), ("x", "y"), free)
+    made = qdq.whole_matrices(model)
+    onnx.checker.check_model(made, full_check=True)
+    stored = [one for one in made.graph.initializer if len(one.dims) == 2]
+    assert [one.data_type for one in stored] == [onnx.TensorProto.INT8]
+    run = onnx.reference.ReferenceEvaluator(made)
+    x = rng.normal(size=(3, 30)).astype(np.float32)
+    np.testing.assert_allclose(
+        run.run(None, {"x": x})[0], layer(torch.from_numpy(x)).detach(), rtol=1e-5, atol=1e-5
+    )
+    free_floats = qdq.whole_matrices(
+        qdq.exported(nn.Linear(30, 7), torch.zeros(2, 30), ("x", "y"), free)
+    )
+    assert all(
+        one.data_type == onnx.TensorProto.FLOAT
+        for one in free_floats.graph.initializer
+        if len(one.dims) == 2
+    )
