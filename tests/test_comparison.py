@@ -71,6 +71,20 @@ def test_a_row_for_each_head_and_precision():
     assert set(frame["seeds"]) == {2}
 
 
+def test_a_row_has_the_figures_of_its_c_only_if_it_was_measured():
+    cost = dict(zip(comparison.ON_DEVICE, (700, 90, 5000.5, 6000), strict=True))
+    told = {"precisions": {"float32": {"reason": "floats have no C"}, "int4": cost}}
+    right = predictions(MARKS["linear"])
+    head = comparison.Measured(report("linear", ["float32", "int4"]), right, 1.0)
+    frame, without = (
+        comparison.table([one], baselines=["linear"], margin=0.1)
+        for one in (head._replace(instructions=told), head)
+    )
+    assert frame[comparison.ON_DEVICE].isna().all(axis=1).tolist() == [True, False]
+    assert frame[comparison.ON_DEVICE].iloc[1].to_dict() == cost
+    assert frame.drop(columns=comparison.ON_DEVICE).equals(without)
+
+
 def test_the_time_of_a_job_is_shared_by_its_seeds():
     assert table(MARKS)["fit_seconds"].tolist() == [5, 5, 10, 10, 15, 15]
 

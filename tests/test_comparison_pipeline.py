@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from treehead.__main__ import main
 from treehead.artifacts import sha256
 from treehead.data.taxonomy import read
+from treehead.deploy.c import emulated
 from treehead.evaluation import comparison
 from treehead.heads import fitting, packing
 
@@ -118,6 +119,20 @@ def test_the_heads_c_compiles_and_finds_its_golden_vectors(compared: Project, tm
     sources = [compared.folder / f"results/deploy/{file}" for file in ("head.c", "example.c")]
     subprocess.run([gcc, "-std=c99", "-Werror", *sources, "-o", tmp_path / "example"], check=True)
     assert subprocess.run([tmp_path / "example"], check=False).returncode == 0
+
+
+def test_the_instructions_of_a_head_are_counted_if_a_processor_is_set(mine: Project):
+    if emulated.missing("cortex-m4"):
+        pytest.skip("needs Debian's gcc-arm-none-eabi and qemu-system-arm")
+    counting = mine.having({"comparison.processor": "cortex-m4"})
+    (before,) = [job for job in counting.jobs(PARETO) if job.rule == "compare_heads"]
+    files = [f"results/heads/{head}/instructions.json" for head in HEADS]
+    assert set(files) <= {*before.input}
+    counting.run("results/heads/lowrank-2/instructions.json")
+    found = json.loads((mine.folder / "results/heads/lowrank-2/instructions.json").read_text())
+    assert found["precisions"]["float32"] == {"reason": "floats have no C"}
+    figures = found["precisions"]["int4"]
+    assert 0 < figures["instructions_mean"] < figures["loop_instructions_mean"]
 
 
 def test_predict_gives_each_picture_the_class_of_the_pipeline(

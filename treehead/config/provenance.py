@@ -12,7 +12,7 @@ import grimp
 
 _PACKAGE = Path(__file__).parents[1]
 # Data that modules read from where they lie.
-_DATA = ("*.yaml", "templates/*")
+_DATA = ("*.yaml", "templates/*", "board/*")
 
 
 @cache
@@ -24,9 +24,9 @@ def _graph() -> grimp.ImportGraph:
 def reached_modules(script: str | Path, *loaded: str) -> list[Path]:
     """Files of the treehead modules that a script imports, directly or through others.
 
-    A module's packages run before it, so they are among them, and so are the tables (.yaml) and the
-    templates beside it. `loaded` names more modules: those that a setting chooses, which the script
-    loads by name.
+    A module's packages run before it, so they are among them, and so are the tables (.yaml), the
+    templates and the boards beside it. `loaded` names more modules: those that a setting chooses,
+    which the script loads by name.
     """
     named = set(loaded)
     for node in ast.walk(ast.parse(Path(script).read_text(encoding="utf-8"))):

@@ -243,7 +243,15 @@ def cluster_parent(config: Config) -> Config:
 
 def comparison(config: Config) -> Config:
     """What the heads are compared with."""
-    return dict(config["comparison"])
+    return _part(config["comparison"], "baselines", "margin")
+
+
+def instructions(config: Config, heads: dict[str, Head], name: str) -> Config:
+    """The measurement of one head's C."""
+    return {
+        "module": heads[name].module,
+        **_part(config["comparison"], "processor", "feature_bits"),
+    }
 
 
 def choice(config: Config, heads: dict[str, Head]) -> Config:

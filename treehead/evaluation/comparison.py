@@ -19,6 +19,8 @@ COLUMNS = [
     *("head", "setting", "seeds", "accuracy_mean", "accuracy_sd", "macs_mean", "macs_p99"),
     *("macs_worst", "other_ops", "parameters", "bytes", "p_value", "noninferior", "fit_seconds"),
 ]
+# What the C of a head costs on the processor, if it was measured.
+ON_DEVICE = ["flash_bytes", "ram_bytes", "instructions_mean", "instructions_worst"]
 
 
 class Measured(NamedTuple):
@@ -28,11 +30,13 @@ class Measured(NamedTuple):
         report: its metrics, as `heads.evaluate` gives them, with its name, module and setting.
         predictions: the true class `fine`, and a column for each precision and seed.
         seconds: how long its job took for all seeds.
+        instructions: its C's figures, as `instructions.count` gives them; None if not measured.
     """
 
     report: dict[str, Any]
     predictions: pd.DataFrame
     seconds: float
+    instructions: dict[str, Any] | None = None
 
 
 def table(measured: list[Measured], *, baselines: list[str], margin: float) -> pd.DataFrame:
@@ -47,7 +51,8 @@ def table(measured: list[Measured], *, baselines: list[str], margin: float) -> p
     Returns:
         `COLUMNS`, then the other baselines' p, p adjusted by Holm's method over all rows, the
         interval of the accuracy, the accuracy on val, the figures in which each class counts alike,
-        and the number of seeds that are compared.
+        the number of seeds that are compared, and `ON_DEVICE` if the C was measured: empty where a
+        head has none.
     """
     right: dict[tuple[str, str], np.ndarray] = {}
     rows = []
@@ -56,7 +61,11 @@ def table(measured: list[Measured], *, baselines: list[str], margin: float) -> p
             columns = [name for name in head.predictions if name.startswith(f"{precision}-")]
             marks = head.predictions[columns].to_numpy() == head.predictions[["fine"]].to_numpy()
             right[head.report["head"], precision] = marks.T
-            rows.append(_row(head.report, precision, figures, head.seconds / len(columns)))
+            row = _row(head.report, precision, figures, head.seconds / len(columns))
+            if head.instructions:
+                on_device = head.instructions["precisions"][precision]
+                row |= {name: on_device.get(name) for name in ON_DEVICE}
+            rows.append(row)
     frame = pd.DataFrame(rows)
 
     def of_baseline(name: str) -> np.ndarray:

@@ -57,12 +57,41 @@ rule evaluate_head:
         "../scripts/evaluate_head.py"
 
 
+if config["comparison"]["processor"]:
+
+    rule count_instructions:
+        """Flash, RAM and instructions of a head's C on an emulated processor, over images of val."""
+        input:
+            train="<model>/embeddings/train.safetensors",
+            val="<model>/embeddings/val.safetensors",
+            packed=expand(
+                "<model>/heads/{{head}}/packed/{precision}-{seed}.bin",
+                precision=config["precisions"],
+                seed=config["seeds"][0],
+            ),
+            code=code("count_instructions"),
+        output:
+            "<model>/heads/{head}/instructions.json",
+        log:
+            "<model>/logs/count_instructions/{head}.log",
+        threads: 1
+        params:
+            instructions=lambda wildcards: stages.instructions(config, HEADS, wildcards.head),
+        script:
+            "../scripts/count_instructions.py"
+
+
 rule compare_heads:
     """All heads at all precisions as one table, each against the linear head of the same seed."""
     input:
         metrics=expand("<results>/heads/{head}/metrics.json", head=HEADS),
         predictions=expand("<results>/heads/{head}/predictions.parquet", head=HEADS),
         seconds=expand("<results>/benchmarks/fit_head/{head}.tsv", head=HEADS),
+        instructions=branch(
+            config["comparison"]["processor"],
+            then=expand("<results>/heads/{head}/instructions.json", head=HEADS),
+            otherwise=[],
+        ),
         code=code("compare_heads"),
     output:
         "<results>/pareto.csv",

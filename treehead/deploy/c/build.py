@@ -13,7 +13,7 @@ from treehead.heads import packing
 from treehead.heads.packing import Whole
 
 # What makes each module's heads of whole numbers.
-_KINDS = {
+KINDS = {
     "lasso": dense.linear,
     "linear": dense.linear,
     "lowbit": lowbit.lowbit,
@@ -53,8 +53,8 @@ def build(module: str, path: str | Path, features: Features, sample: np.ndarray)
     Raises:
         InputError: the head has no C yet, or the three do not go together.
     """
-    if module not in _KINDS:
-        raise InputError(f"{path}: {module} has no C yet; these have: {', '.join(_KINDS)}.")
+    if module not in KINDS:
+        raise InputError(f"{path}: {module} has no C yet; these have: {', '.join(KINDS)}.")
     features.check()
     arrays, settings = packing.read_stored(path)
     for array in arrays.values():
@@ -67,4 +67,4 @@ def build(module: str, path: str | Path, features: Features, sample: np.ndarray)
     dim = len(arrays["exponent"])
     if sample.ndim != 2 or sample.shape[1] != dim or not len(sample):
         raise InputError(f"{path} reads {dim} features, the sample is {sample.shape}.")
-    return _KINDS[module](arrays, settings, features, features.quantized(sample)[0])
+    return KINDS[module](arrays, settings, features, features.quantized(sample)[0])
