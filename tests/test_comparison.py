@@ -221,3 +221,9 @@ def test_records_are_the_best_heads_in_each_respect():
         "fewest bytes, no loss against mlp": "tiny of 45",
     }
     assert "most accurate at 50 MACs" not in comparison.records(frame, 50).index
+    frame["instructions_mean"] = [np.nan, 1800, np.nan, np.nan, np.nan, 2000]
+    frame["flash_bytes"] = [np.nan, 1450, np.nan, np.nan, np.nan, 1045]
+    found = comparison.records(frame, 800)["head"]
+    assert found["fewest instructions, no loss against linear"] == "linear"
+    assert found["fewest flash bytes, no loss against linear"] == "tiny"
+    assert found["fewest instructions, no loss against mlp"] == "tiny"

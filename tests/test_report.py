@@ -306,6 +306,21 @@ def test_the_studys_heads_are_drawn_beside_its_own_images_only(figure: Figure):
     assert diamonds(pareto.pareto(heads(), None, 1, TITLE)) == []
 
 
+def test_a_table_with_instructions_has_a_panel_of_the_heads_that_have_c():
+    """At float32 no head has C, so the full head is that of int8 there."""
+    table = heads()
+    whole = table["precision"] != "float32"
+    table["instructions_mean"] = (5 * table["macs_mean"]).where(whole)
+    drawn = pareto.pareto(table, STUDY, 51_308_304, TITLE)
+    assert len(drawn.axes) == 3
+    named = [text.get_text() for text in labels(drawn.axes[2])]
+    assert "linear, int8: the full head" in named
+    cheapest = comparison.smallest_without_loss(table[whole], "instructions_mean")
+    (best,) = [name for name in named if name.endswith("instructions,\nno significant loss")]
+    assert best.startswith(f"{cheapest['head']}, {cheapest['precision']}\n")
+    assert not any("float32" in name for name in named)
+
+
 def test_the_full_head_alone_has_a_figure():
     table = heads().query("head == 'linear' and precision == 'float32'")
     drawn = pareto.pareto(table, None, 1, TITLE)

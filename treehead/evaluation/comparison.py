@@ -141,15 +141,19 @@ def records(frame: pd.DataFrame, budget: int) -> pd.DataFrame:
         "full head": unquantised[unquantised["head"] == "linear"].iloc[0],
         f"most accurate at {budget:,} MACs": _most_accurate(unquantised, budget),
     }
+    costs = {"macs_mean": "MACs", "bytes": "bytes"}
+    shown = ["head", "setting", "accuracy_mean", "accuracy_sd", "macs_mean", "bytes", "p_value"]
+    if "instructions_mean" in frame:
+        costs |= {"instructions_mean": "instructions", "flash_bytes": "flash bytes"}
+        shown += ["flash_bytes", "instructions_mean"]
     for p in against:
         baseline = p.removeprefix("p_value").removeprefix("_") or "linear"
-        for cost, what in (("macs_mean", "MACs"), ("bytes", "bytes")):
-            rows = unquantised if cost == "macs_mean" else frame
+        for cost, what in costs.items():
+            rows = unquantised if cost == "macs_mean" else frame.dropna(subset=cost)
             found[f"fewest {what}, no loss against {baseline}"] = smallest_without_loss(
                 rows, cost, p
             )
-    shown = ("head", "setting", "accuracy_mean", "accuracy_sd", "macs_mean", "bytes", "p_value")
-    rows = {what: row[list(shown)] for what, row in found.items() if row is not None}
+    rows = {what: row[shown] for what, row in found.items() if row is not None}
     return pd.DataFrame(rows).T
 
 

@@ -1,5 +1,6 @@
 """Accuracy against cost: the figure from which a reader picks a head."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -32,7 +33,9 @@ class Label(NamedTuple):
 
 
 def pareto(table: pd.DataFrame, study: pd.DataFrame | None, backbone: int, title: str) -> Figure:
-    """Points of accuracy above or below the full head, by MACs and by bytes.
+    """Points of accuracy above or below the full head, by MACs, by bytes and by instructions.
+
+    The table has instructions if the C of the heads was measured; else there are two panels.
 
     Args:
         table: the comparison, as `comparison.table` gives it.
@@ -44,18 +47,26 @@ def pareto(table: pd.DataFrame, study: pd.DataFrame | None, backbone: int, title
     first = table[table["precision"] == table["precision"].iloc[0]]
     full = first[first["head"] == "linear"].iloc[0]
     table = table.assign(points=100 * (table["accuracy_mean"] - full["accuracy_mean"]))
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 6), sharey=True, layout="constrained")
-    by_macs, by_bytes = axes
+    counted = table[table.get("instructions_mean", pd.Series(np.nan, table.index)).notna()]
+    panels = 3 - counted.empty
+    figure, axes = plt.subplots(
+        1, panels, figsize=(4.3 * panels, 6), sharey=True, layout="constrained"
+    )
+    by_macs, by_bytes, *by_instructions = axes
     by_macs.set_yscale("symlog", linthresh=_LINEAR, linscale=2.2)
     names = {
         by_macs: _heads(by_macs, table.loc[first.index], "macs_mean", full),
         by_bytes: _heads(by_bytes, table, "bytes", full),
     }
+    for axis in by_instructions:
+        of_full = counted[counted["head"] == "linear"].iloc[0]
+        names[axis] = _heads(axis, counted, "instructions_mean", of_full)
+        axis.set_xlabel("instructions on a Cortex-M4, mean, a mark for each precision")
     if study is not None:
         names[by_macs].append(_study(by_macs, study, 100 * full["accuracy_mean"]))
     by_macs.set_xlabel(f"MACs of the head, mean (its backbone: {backbone:,})")
     by_bytes.set_xlabel("bytes of the packed head, a mark for each precision")
-    _scale(by_macs, by_bytes, 100 * full["accuracy_mean"])
+    _scale(axes, 100 * full["accuracy_mean"])
     figure.suptitle(f"{len(first)} heads on the same features ({title})")
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -92,6 +103,7 @@ def _heads(axis: Axes, rows: pd.DataFrame, cost: str, full: pd.Series) -> list[L
     """Draw all heads and the frontier; return the labels of the heads that have one."""
     best = comparison.frontier(rows, cost)
     cheapest = comparison.smallest_without_loss(rows, cost)
+    cheapest = full if cheapest is None else cheapest
     named = rows.loc[list(dict.fromkeys([full.name, cheapest.name, *_best(rows, cost, full)]))]
     axis.step(best[cost], best["points"], where="post", color="#a9d2ec", linewidth=2, zorder=1)
     axis.axhline(0, color="black", linewidth=0.6, linestyle=":", zorder=0)
@@ -159,10 +171,11 @@ def _study(axis: Axes, study: pd.DataFrame, full: float) -> Label:
     return Label(study["macs"][best], points[best], "the study's heads, 2023", ORANGE)
 
 
-def _scale(left: Axes, right: Axes, full: float) -> None:
-    """The scale of both panels: points on the left, and the accuracy they mean on the right."""
-    low = min(axis.dataLim.y0 for axis in (left, right))
-    high = max(axis.dataLim.y1 for axis in (left, right))
+def _scale(axes: Sequence[Axes], full: float) -> None:
+    """The scale of all panels: points on the left, and the accuracy they mean on the right."""
+    left, right = axes[0], axes[-1]
+    low = min(axis.dataLim.y0 for axis in axes)
+    high = max(axis.dataLim.y1 for axis in axes)
     ticks = np.concatenate([-_TICKS[::-1], [0], _TICKS])
     ticks = ticks[(ticks >= low) & (ticks <= high)]
     signed = [f"{tick:+g}" if tick else "0" for tick in ticks]
@@ -170,7 +183,7 @@ def _scale(left: Axes, right: Axes, full: float) -> None:
     left.set_yticks([], minor=True)
     left.set_ylim(1.2 * low - 0.05, 1.2 * high + 0.1)
     left.set_ylabel("accuracy on test against the full head, points")
-    for axis in (left, right):
+    for axis in axes:
         axis.grid(color="#e8e8e8", linewidth=0.6)
         axis.set_axisbelow(True)
     at_right = {"transform": right.get_yaxis_transform(), "va": "center"}

@@ -149,8 +149,8 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     for name in text:
         if "accuracy" in name or name.endswith("macro_f1"):
             text[name] = ["" if pd.isna(value) else _percent(value) for value in text[name]]
-        elif name == "bytes" or name.startswith("macs"):
-            text[name] = [f"{value:,.0f}" for value in text[name]]
+        elif name.endswith("bytes") or name.startswith(("macs", "instructions")):
+            text[name] = ["" if pd.isna(value) else f"{value:,.0f}" for value in text[name]]
         elif name.startswith("p_value"):
             text[name] = [f"{value:.3f}" for value in text[name]]
     return text
