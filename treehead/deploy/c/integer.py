@@ -123,6 +123,18 @@ class Reading(NamedTuple):
         """Whether some number of a feature is out of range."""
         return bool(self(ends(self.features, self.dim))[1].any())
 
+    @property
+    def right(self) -> int:
+        """The furthest shift to the right."""
+        return max(0, -int(self.shift.min(initial=0)))
+
+    @property
+    def left_first(self) -> bool:
+        """Whether each number may be shifted by `right` to the left before it is to the right."""
+        largest = np.abs(_offset(ends(self.features, self.dim), self.features, self.place, False))
+        left = self.shift.astype(np.int64) + self.right
+        return bool(((largest << left) + (1 << self.right) < 2**31).all())
+
     def __call__(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers q (n, dim) -> x int64 (n, columns), and how many were out of range (n,)."""
         return narrowed(_offset(q, self.features, self.place, self.relu), self.shift, self.limit)

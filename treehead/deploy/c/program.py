@@ -39,7 +39,8 @@ def read_macros(reading: Reading, columns: int) -> dict[str, int]:
         "ZERO": reading.features.zero,
         "LIMIT": reading.limit,
         "RELU": int(reading.relu),
-        "RIGHT": int((reading.shift < 0).any()),
+        "LEFT_FIRST": int(reading.left_first),
+        "RIGHT": reading.right,
         "SATURATES": int(reading.saturates),
         "HIDDEN": 0,
         "GATHERED": int(len(reading.place) < reading.dim),
@@ -48,7 +49,7 @@ def read_macros(reading: Reading, columns: int) -> dict[str, int]:
 
 def read_tables(reading: Reading) -> dict[str, np.ndarray]:
     """The shift of each feature, and which features are read if not all are."""
-    tables = {"shift": reading.shift}
+    tables = {"shift": reading.shift + np.int8(reading.right * reading.left_first)}
     if len(reading.place) < reading.dim:
         tables["place"] = reading.place.astype(np.uint16)
     return tables

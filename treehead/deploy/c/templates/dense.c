@@ -1,23 +1,28 @@
-/* The sums of all rows, of two at a time, so that x is read half as often. */
-static void dense(const uint32_t *word, int32_t rows, int32_t columns, const int16_t *x,
-                  int32_t *sum)
+/* The sums of two rows, so that x is read half as often. */
+static void two_dots(const uint32_t *word, const uint32_t *second, const int16_t *x,
+                     int32_t columns, uint32_t first_sum, int32_t *sum, int32_t *second_sum)
 {
-    const uint32_t *second;
-    const int16_t *end = x + columns, *p;
-    uint32_t first_sum = start(x, columns), mask = mask_of_pair(), one, two;
+    const int16_t *end = x + columns;
+    uint32_t mask = mask_of_pair(), one = first_sum, two = first_sum;
 
-    for (; rows > 1; rows -= 2, word = second) {
-        second = word + columns / EACH_WORD;
-        one = two = first_sum;
-        for (p = x; p < end; p += EACH_STEP) {
-            one = add_step(one, word, p, mask);
-            two = add_step(two, second, p, mask);
-            word += EACH_STEP / EACH_WORD;
-            second += EACH_STEP / EACH_WORD;
-        }
-        *sum++ = (int32_t)one;
-        *sum++ = (int32_t)two;
+    for (; x < end; x += EACH_STEP) {
+        one = add_step(one, word, x, mask);
+        two = add_step(two, second, x, mask);
+        word += EACH_STEP / EACH_WORD;
+        second += EACH_STEP / EACH_WORD;
     }
+    *sum = (int32_t)one;
+    *second_sum = (int32_t)two;
+}
+
+/* The sums of all rows. */
+static void dense(const uint32_t *word, int32_t rows, int32_t columns, const int16_t *x,
+                  uint32_t first_sum, int32_t *sum)
+{
+    int32_t words = columns / EACH_WORD;
+
+    for (; rows > 1; rows -= 2, word += 2 * words, sum += 2)
+        two_dots(word, word + words, x, columns, first_sum, sum, sum + 1);
     if (rows)
         *sum = dot(word, x, columns, first_sum);
 }

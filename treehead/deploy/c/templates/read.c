@@ -25,17 +25,24 @@ static int16_t hidden(int32_t number, int32_t *saturated)
 }
 #endif
 
-/* A feature as the head reads it: shifted to the left, or if `its_shift` is negative to the right. */
+/*
+ * A feature as the head reads it: shifted to the left, or if `its_shift` is negative to the right.
+ * If no number overflows by that, all are first shifted to the left and then alike to the right.
+ */
 static int16_t adjusted(${name}_feature feature, int32_t its_shift, int32_t *saturated)
 {
     int32_t number = (int32_t)feature - ZERO;
 
     if (RELU && number < 0)
         number = 0;
-    if (RIGHT && its_shift < 0)
+#if LEFT_FIRST
+    number = (number * ((int32_t)1 << its_shift) + (((int32_t)1 << RIGHT) >> 1)) >> RIGHT;
+#else
+    if (its_shift < 0)
         number = (number + ((int32_t)1 << (-its_shift - 1))) >> -its_shift;
     else
         number *= (int32_t)1 << its_shift;
+#endif
 #if SATURATES
     return in_range(number, LIMIT, saturated);
 #else
