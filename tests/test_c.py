@@ -80,6 +80,17 @@ def a_lowbit(ternary: int) -> dict[str, np.ndarray]:
     }
 
 
+def a_ternary() -> dict[str, np.ndarray]:
+    rows = PARENTS + CLASSES
+    return {
+        "code": np.clip(np.rint(normal(rows, 20)), -1, 1).astype(np.int8),
+        "scale": 0.1 * np.exp(normal(rows)),
+        "bias": normal(rows),
+        "read": some(1, DIM, 20)[0],
+        "parent_of": a_tree(DIM)["parent_of"],
+    }
+
+
 class Case(NamedTuple):
     """A head by hand: its module, arrays, settings, precision and bits of features."""
 
@@ -116,6 +127,7 @@ CASES = {
     "tree-1": Case("tree", a_tree(DIM), {"k": 1, "reads": "features"}, 8, 16),
     "tree-3": Case("tree", a_tree(DIM), {"k": 3, "reads": "features"}, 4, 8),
     "tree-logits": Case("tree", a_tree(PARENTS), {"k": 2, "reads": "parent_logits"}, 8, 8),
+    "ternary": Case("ternary", a_ternary(), {"margin": 1.5}, 8, 16),
     "shortlist": Case("shortlist", SHORTLIST, {"k": 3}, 8, 16),
     "shortlist-margin": Case("shortlist", SHORTLIST, {"margin": 2.5}, 8, 8),
     "sparse": Case("sparse", a_sparse(some(CLASSES, DIM, 10)), {}, 8, 16),

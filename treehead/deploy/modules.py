@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from treehead.artifacts import InputError
-from treehead.heads import lowbit, nested, nonnegative, shift, sparse, tree
+from treehead.heads import lowbit, nested, nonnegative, shift, sparse, ternary, tree
 from treehead.heads.head import Head
 from treehead.heads.layers import Tree
 
@@ -52,19 +52,23 @@ class _Layer(nn.Module):
 
 
 class _Tree(nn.Module):
-    """The children of the k most likely parents compete."""
+    """The children of the k most likely parents compete, or of those within a margin."""
 
-    def __init__(self, tree: Tree, k: int) -> None:
+    def __init__(self, tree: Tree, k: int | None, margin: float = 0.0) -> None:
         super().__init__()
         self.parent, self.child = _Layer(*tree.parent), _Layer(*tree.child)
         self.register_buffer("parent_of", torch.from_numpy(tree.parent_of))
         self.from_logits = tree.reads == "parent_logits"
-        self.k = min(k, len(tree.parent.bias))
+        self.k, self.margin = k and min(k, len(tree.parent.bias)), margin
 
     def forward(self, x: Tensor) -> Tensor:
         parents = self.parent(x)
-        routed = parents.topk(self.k).indices
-        asked = (routed[:, :, None] == self.parent_of).any(1)
+        if self.k is None:
+            near = parents >= parents.amax(1, keepdim=True) - self.margin
+            asked = near[:, self.parent_of]
+        else:
+            routed = parents.topk(self.k).indices
+            asked = (routed[:, :, None] == self.parent_of).any(1)
         scores = self.child(parents.relu() if self.from_logits else x)
         return scores.where(asked, -torch.inf)
 
@@ -166,5 +170,6 @@ _MODULES: dict[str, Callable[[Head], nn.Module]] = {
     "shift": _shift,
     "shortlist": _Shortlist,
     "sparse": lambda head: _Layer(sparse.dense(head["values"], head["mask"]), head["bias"]),
+    "ternary": lambda head: _Tree(ternary.assembled(head), None, head.settings["margin"]),
     "tree": lambda head: _Tree(tree.assembled(head), head.settings["k"]),
 }

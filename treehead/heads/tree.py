@@ -49,9 +49,7 @@ def fit(
     torch.manual_seed(seed)
     upper = nn.Linear(inputs.shape[1], int(parent_of.max()) + 1)
     lower = nn.Linear(inputs.shape[1] if reads == "features" else upper.out_features, train.classes)
-    to_class = loop.toward(train.labels, teacher, training, sample_weight)
-    of_parents = None if teacher is None else _summed(teacher, parent_of, training["temperature"])
-    to_parent = loop.toward(parent_of[train.labels], of_parents, training, sample_weight)
+    to_parent, to_class = losses(train, parent_of, training, teacher, sample_weight)
 
     def loss(rows: Tensor) -> Tensor:
         logits = upper(inputs[rows])
@@ -86,12 +84,35 @@ def partition(
     """The parent of each class, (classes,), by the kind of tree."""
     if tree == "taxonomy":
         return parent_of
-    groups = min(groups, train.classes)
     if tree == "random":
-        return clusters.random(train.classes, groups, seed)
+        return clusters.random(train.classes, min(groups, train.classes), seed)
+    return learned(train, groups, training, seed, sample_weight)
+
+
+def learned(
+    train: Examples,
+    groups: int,
+    training: dict[str, Any],
+    seed: int,
+    sample_weight: np.ndarray | None,
+) -> np.ndarray:
+    """The cluster of each class, (classes,): `groups` of those that a linear head confuses."""
     flat = linear.fit(train, training=training, seed=seed, sample_weight=sample_weight)
     confused = clusters.confusion(linear.predict(flat, train.features), train.labels)
-    return clusters.balanced(clusters.similarity(confused), groups, seed)
+    return clusters.balanced(clusters.similarity(confused), min(groups, train.classes), seed)
+
+
+def losses(
+    train: Examples,
+    parent_of: np.ndarray,
+    training: dict[str, Any],
+    teacher: np.ndarray | None,
+    sample_weight: np.ndarray | None,
+) -> tuple[loop.Loss, loop.Loss]:
+    """The losses of the logits of the parents and of the classes."""
+    of_parents = None if teacher is None else _summed(teacher, parent_of, training["temperature"])
+    to_parent = loop.toward(parent_of[train.labels], of_parents, training, sample_weight)
+    return to_parent, loop.toward(train.labels, teacher, training, sample_weight)
 
 
 def _summed(teacher: np.ndarray, parent_of: np.ndarray, temperature: float) -> np.ndarray:

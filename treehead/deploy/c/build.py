@@ -23,6 +23,7 @@ KINDS = {
     "nonnegative": dense.nonnegative,
     "shortlist": shortlist.shortlist,
     "sparse": sparse.sparse,
+    "ternary": tree.ternary,
     "tree": tree.tree,
 }
 

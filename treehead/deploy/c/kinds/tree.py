@@ -1,4 +1,4 @@
-"""A tree: a parent layer asks the children of its k best parents."""
+"""A tree: a parent layer asks the children of its k best parents, or of those within a margin."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,28 @@ from treehead.deploy.c.integer import (
     finest,
     input_limit,
     reading,
+    whole_margin,
 )
 from treehead.deploy.c.kinds.dense import Between, Settings, Stored, between, hidden_macros
 from treehead.deploy.c.program import Field, Program, dense, read_macros, read_tables
+from treehead.heads.packing import Whole
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Children read the features, or with `between` the ReLU of the parent logits."""
+    """Children read the features, or with `between` the ReLU of the parent logits.
+
+    Args:
+        k: how many parents are asked; None for those that are not further below than `margin`.
+    """
 
     reading: Reading
     parent: Layer
     between: Between | None
     child: Layer
     parent_of: np.ndarray
-    k: int
+    k: int | None
+    margin: int = 0
 
     @property
     def fraction(self) -> int:
@@ -37,18 +44,20 @@ class Tree:
         """Numbers q (n, dim) -> logits int64 (n, classes), and how many were out of range (n,)."""
         x, saturated = self.reading(q)
         parents = self.parent(x)
-        routed = np.argsort(-parents, axis=1, kind="stable")[:, : self.k]
         if self.between:
             x, more = self.between(parents)
             saturated = saturated + more
-        asked = (routed[:, :, None] == self.parent_of).any(1)
-        return np.where(asked, self.child(x), NOT_ASKED), saturated
+        if self.k is None:
+            routed = parents >= parents.max(1, keepdims=True) - self.margin
+        else:
+            routed = np.argsort(np.argsort(-parents, axis=1, kind="stable"), axis=1) < self.k
+        return np.where(routed[:, self.parent_of], self.child(x), NOT_ASKED), saturated
 
     def program(self) -> Program:
         """Its C."""
         stored, parents = dense(self.parent, self.child), len(self.parent.bias)
         columns = stored.padded(len(self.reading.place))
-        macros = {"PARENTS": parents, "K": min(self.k, parents)}
+        macros = {"PARENTS": parents, "K": min(self.k or 0, parents), "MARGIN": self.margin}
         work = [
             Field("int32_t", "parent_logits", parents),
             Field("int16_t", "x", columns),
@@ -84,3 +93,17 @@ def tree(arrays: Stored, settings: Settings, features: Features, sample: np.ndar
     child = finest(lower, arrays["child_bias"], unit, limit)
     parent_of = arrays["parent_of"].astype(np.int64)
     return Tree(read, parent, middle, child, parent_of, int(settings["k"]))
+
+
+def ternary(arrays: Stored, settings: Settings, features: Features, sample: np.ndarray) -> Tree:
+    """A tree of ternary weights on some of the features."""
+    code, parent_of = arrays["code"], arrays["parent_of"].astype(np.int64)
+    limit, place = input_limit(code), np.flatnonzero(arrays["read"])
+    read = reading(features, arrays["exponent"], sample, limit, place=place)
+    parents = slice(int(parent_of.max()) + 1)
+    parent, child = (
+        finest(Whole(code[rows], arrays["scale"][rows]), arrays["bias"][rows], read.unit, limit)
+        for rows in (parents, slice(parents.stop, None))
+    )
+    margin = whole_margin(settings["margin"], parent.fraction)
+    return Tree(read, parent, None, child, parent_of, None, margin)
