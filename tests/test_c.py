@@ -80,10 +80,10 @@ def a_lowbit(ternary: int) -> dict[str, np.ndarray]:
     }
 
 
-def a_ternary() -> dict[str, np.ndarray]:
+def a_twobit() -> dict[str, np.ndarray]:
     rows = PARENTS + CLASSES
     return {
-        "code": np.clip(np.rint(normal(rows, 20)), -1, 1).astype(np.int8),
+        "code": np.clip(np.floor(normal(rows, 20)), -2, 1).astype(np.int8),
         "scale": 0.1 * np.exp(normal(rows)),
         "bias": normal(rows),
         "read": some(1, DIM, 20)[0],
@@ -127,7 +127,7 @@ CASES = {
     "tree-1": Case("tree", a_tree(DIM), {"k": 1, "reads": "features"}, 8, 16),
     "tree-3": Case("tree", a_tree(DIM), {"k": 3, "reads": "features"}, 4, 8),
     "tree-logits": Case("tree", a_tree(PARENTS), {"k": 2, "reads": "parent_logits"}, 8, 8),
-    "ternary": Case("ternary", a_ternary(), {"margin": 1.5}, 8, 16),
+    "twobit": Case("twobit", a_twobit(), {"margin": 1.5}, 8, 16),
     "shortlist": Case("shortlist", SHORTLIST, {"k": 3}, 8, 16),
     "shortlist-margin": Case("shortlist", SHORTLIST, {"margin": 2.5}, 8, 8),
     "sparse": Case("sparse", a_sparse(some(CLASSES, DIM, 10)), {}, 8, 16),
@@ -419,7 +419,7 @@ def test_the_dual_multiplication_saves_instructions_and_changes_nothing_else(bui
         emulated.measure(one.head, path, q, processor) for processor in ("cortex-m4", ARM[1])
     )
     assert dual.instructions_mean <= dual.instructions_worst
-    assert dual.instructions_mean < 0.75 * loop.instructions_mean
+    assert dual.instructions_mean < 0.8 * loop.instructions_mean
     assert 3 * 1100 < dual.flash_bytes < 3 * 1100 + 1100 + 1000
     assert dual.ram_bytes == 4 * 3 + 4 + 2 * 1104
 

@@ -56,7 +56,7 @@ HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "shortlist-margin": ("shortlist", {"rank": 3, "margin": 2.0}),
     "nested": ("nested", {"screens": "4-8", "margins": "3-2", "decision": 12}),
     "lowbit": ("lowbit", {"ternary": 0.5}),
-    "ternary": ("ternary", {"margin": 2.0, "kept": 12, "groups": 3}),
+    "twobit": ("twobit", {"margin": 2.0, "kept": 12, "groups": 3}),
 }
 # What a head gets at least of what the full head gets; low rank on parent logits is the hardest.
 SHARE = {"tree-logits": 0.6, "nonnegative-8": 0.6, "lowrank-relu": 0.5, "nonnegative": 0.5}
@@ -479,16 +479,16 @@ def test_weights_of_few_bits_have_two_or_three_values(fitted):
     assert packing.parameters(head) - DIM == CLASSES * DIM + scales_and_biases
 
 
-def test_a_ternary_tree_asks_the_children_of_the_parents_within_its_margin(fitted):
+def test_a_two_bit_tree_asks_the_children_of_the_parents_within_its_margin(fitted):
     features, _ = data(50)
-    head, read = fitting.as_fitted(fitted["ternary"], features)
+    head, read = fitting.as_fitted(fitted["twobit"], features)
     assert head["read"].sum() == 12
-    assert set(np.unique(head["code"])) == {-1, 0, 1}
+    assert set(np.unique(head["code"])) == {-2, -1, 0, 1}
     members = [np.flatnonzero(head["parent_of"] == parent) for parent in range(3)]
-    logits = fitting.predict("ternary", fitted["ternary"], features)
-    costs = fitting.cost("ternary", fitted["ternary"], features).macs
+    logits = fitting.predict("twobit", fitted["twobit"], features)
+    costs = fitting.cost("twobit", fitted["twobit"], features).macs
     for image, found, macs in zip(read[:, head["read"]], logits, costs, strict=True):
-        scores = head["scale"] * (head["code"] @ image) + head["bias"]
+        scores = head["scale"] * ((head["code"] + 0.5) @ image) + head["bias"]
         near = np.flatnonzero(scores[:3] >= scores[:3].max() - 2)
         asked = np.sort(np.concatenate([members[parent] for parent in near]))
         assert np.flatnonzero(np.isfinite(found)).tolist() == asked.tolist()

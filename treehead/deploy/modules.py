@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from treehead.artifacts import InputError
-from treehead.heads import lowbit, nested, nonnegative, shift, sparse, ternary, tree
+from treehead.heads import lowbit, nested, nonnegative, shift, sparse, tree, twobit
 from treehead.heads.head import Head
 from treehead.heads.layers import Tree
 
@@ -170,6 +170,6 @@ _MODULES: dict[str, Callable[[Head], nn.Module]] = {
     "shift": _shift,
     "shortlist": _Shortlist,
     "sparse": lambda head: _Layer(sparse.dense(head["values"], head["mask"]), head["bias"]),
-    "ternary": lambda head: _Tree(ternary.assembled(head), None, head.settings["margin"]),
     "tree": lambda head: _Tree(tree.assembled(head), head.settings["k"]),
+    "twobit": lambda head: _Tree(twobit.assembled(head), None, head.settings["margin"]),
 }

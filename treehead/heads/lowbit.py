@@ -54,13 +54,13 @@ def fit(
         size = layer.weight.abs().mean(1, keepdim=True)
         scales.copy_(torch.stack([size, 1.2 * size]).log())
         lost = (layer.weight - _two(layer.weight, scales[0].exp())).square().sum(0)
-        still = (layer.weight - of_three(layer.weight, scales[1].exp())).square().sum(0)
+        still = (layer.weight - _three(layer.weight, scales[1].exp())).square().sum(0)
         three[(lost - still).topk(round(ternary * len(three))).indices] = True
 
     def weight() -> Tensor:
         if not rounding:
             return layer.weight
-        two, more = _two(layer.weight, scales[0].exp()), of_three(layer.weight, scales[1].exp())
+        two, more = _two(layer.weight, scales[0].exp()), _three(layer.weight, scales[1].exp())
         return torch.where(three, more, two)
 
     toward = loop.toward(train.labels, teacher, training, sample_weight)
@@ -98,7 +98,7 @@ def _two(weight: Tensor, scale: Tensor) -> Tensor:
     return scale * (size + (sign - size).detach())
 
 
-def of_three(weight: Tensor, scale: Tensor) -> Tensor:
+def _three(weight: Tensor, scale: Tensor) -> Tensor:
     """Weight rounded to -scale, 0 and scale, with the gradient of what it was within that."""
     size = (weight / scale).clamp(-1, 1)
     return scale * (size + (size.round() - size).detach())

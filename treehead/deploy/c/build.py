@@ -23,8 +23,8 @@ KINDS = {
     "nonnegative": dense.nonnegative,
     "shortlist": shortlist.shortlist,
     "sparse": sparse.sparse,
-    "ternary": tree.ternary,
     "tree": tree.tree,
+    "twobit": tree.twobit,
 }
 
 

@@ -51,14 +51,24 @@ def read_tables(reading: Reading) -> dict[str, np.ndarray]:
     """The shift of each feature, and which features are read if not all are."""
     tables = {"shift": reading.shift + np.int8(reading.right * reading.left_first)}
     if len(reading.place) < reading.dim:
-        tables["place"] = reading.place.astype(np.uint16)
+        gap = np.diff(reading.place, prepend=0)
+        tables["gap"] = gap.astype(np.uint8 if gap.max(initial=0) < 256 else np.uint16)
     return tables
 
 
 class Dense(NamedTuple):
-    """How the dense layers of a head are stored: weights of so many bits in words of 32."""
+    """How the dense layers of a head are stored: weights of so many bits in words of 32.
+
+    Args:
+        odd: whether all of them are odd, so that -3, -1, 1 and 3 take two bits.
+    """
 
     bits: int
+    odd: bool = False
+
+    def macros(self) -> dict[str, int]:
+        """What templates/dot.c needs to know."""
+        return {"WEIGHT_BITS": self.bits, "ODD": int(self.odd)}
 
     def padded(self, columns: int) -> int:
         """Columns in whole steps of the loop, which are eight columns or a word."""
@@ -69,7 +79,9 @@ class Dense(NamedTuple):
         """Weights int8 (rows, columns) as templates/dot.c reads them, uint32 (rows, words)."""
         rows, columns = numbers.shape
         filled = np.pad(numbers, ((0, 0), (0, self.padded(columns) - columns)))
-        codes = filled.astype(np.int64) + 2 ** (self.bits - 1)
+        codes = (filled.astype(np.int64) + 3) >> 1
+        if not self.odd:
+            codes = filled.astype(np.int64) + 2 ** (self.bits - 1)
         place = self.bits * np.arange(16 // self.bits)
         halves = codes.reshape(rows, -1, 16 // self.bits, 2) << place[:, None]
         return (halves.sum(2) @ np.array([1, 2**16])).astype(np.uint32)
@@ -82,6 +94,8 @@ class Dense(NamedTuple):
 def dense(*layers: Layer) -> Dense:
     """The fewest bits of 2, 4 and 8 that hold all weights of some layers."""
     largest = max(int(np.abs(layer.numbers.astype(int)).max(initial=0)) for layer in layers)
+    if largest == 3 and all((layer.numbers % 2).all() for layer in layers):
+        return Dense(2, odd=True)
     return Dense(next(bits for bits in (2, 4, 8) if largest < 2 ** (bits - 1)))
 
 

@@ -44,7 +44,7 @@ class OneLayer:
         columns = stored.padded(len(self.reading.place))
         return Program(
             ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "one_layer.c"],
-            read_macros(self.reading, columns) | {"WEIGHT_BITS": stored.bits},
+            read_macros(self.reading, columns) | stored.macros(),
             read_tables(self.reading) | stored.tables(self.layer),
             [Field("int16_t", "x", columns)],
         )
@@ -124,7 +124,7 @@ class TwoLayers:
 def hidden_macros(between: Between, hidden: int, stored: Dense) -> dict[str, int]:
     """Sizes of what lies between two dense layers."""
     return {
-        "WEIGHT_BITS": stored.bits,
+        **stored.macros(),
         "HIDDEN": hidden,
         "HIDDEN_COLUMNS": stored.padded(hidden),
         "HIDDEN_SHIFT": between.shift,

@@ -70,7 +70,7 @@ class Nested:
         if self.masks[-1].all():
             stored, parts = dense(self.decision), ["dot.c", "decide_dense.c"]
             columns = stored.padded(columns)
-            macros["WEIGHT_BITS"] = stored.bits
+            macros |= stored.macros()
             tables["decision_weight"] = stored.words(self.decision.numbers)
         else:
             parts = ["decide_sparse.c"]

@@ -68,7 +68,7 @@ class Tree:
             work.insert(2, Field("int16_t", "hidden", stored.padded(parents)))
         return Program(
             ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "tree.c"],
-            read_macros(self.reading, columns) | {"WEIGHT_BITS": stored.bits} | macros,
+            read_macros(self.reading, columns) | stored.macros() | macros,
             read_tables(self.reading)
             | stored.tables(self.parent, "parent_")
             | stored.tables(self.child, "child_")
@@ -95,14 +95,14 @@ def tree(arrays: Stored, settings: Settings, features: Features, sample: np.ndar
     return Tree(read, parent, middle, child, parent_of, int(settings["k"]))
 
 
-def ternary(arrays: Stored, settings: Settings, features: Features, sample: np.ndarray) -> Tree:
-    """A tree of ternary weights on some of the features."""
-    code, parent_of = arrays["code"], arrays["parent_of"].astype(np.int64)
-    limit, place = input_limit(code), np.flatnonzero(arrays["read"])
+def twobit(arrays: Stored, settings: Settings, features: Features, sample: np.ndarray) -> Tree:
+    """A tree of two-bit weights on some of the features; a code of -2 to 1 is a half more."""
+    numbers, parent_of = 2 * arrays["code"] + 1, arrays["parent_of"].astype(np.int64)
+    limit, place = input_limit(numbers), np.flatnonzero(arrays["read"])
     read = reading(features, arrays["exponent"], sample, limit, place=place)
-    parents = slice(int(parent_of.max()) + 1)
+    parents, scale = slice(int(parent_of.max()) + 1), arrays["scale"] / 2
     parent, child = (
-        finest(Whole(code[rows], arrays["scale"][rows]), arrays["bias"][rows], read.unit, limit)
+        finest(Whole(numbers[rows], scale[rows]), arrays["bias"][rows], read.unit, limit)
         for rows in (parents, slice(parents.stop, None))
     )
     margin = whole_margin(settings["margin"], parent.fraction)

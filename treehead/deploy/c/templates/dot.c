@@ -1,10 +1,11 @@
 /*
  * Sums of weights times x. A word holds weights of WEIGHT_BITS bits, each plus OFFSET: those of the
  * columns 0, 2, 4 and so on in its lower half, of 1, 3, 5 in its upper half. So a shift and a mask
- * leave two as a pair of 16 bits, which the M4 multiplies with a pair of x at once. A sum starts at
- * what the offsets add too much; it wraps around on its way and ends as it should.
+ * leave two as a pair of 16 bits, which the M4 multiplies with a pair of x at once. What the offsets
+ * add too much is taken off in the end; a sum wraps around on its way and ends as it should. If all
+ * weights are odd, a word holds half of what they are above -3.
  */
-#define OFFSET ((uint32_t)1 << (WEIGHT_BITS - 1))
+#define OFFSET (ODD ? 3 : (uint32_t)1 << (WEIGHT_BITS - 1))
 #define MASK (((uint32_t)1 << WEIGHT_BITS) - 1)
 #define EACH_WORD (32 / WEIGHT_BITS)
 #define EACH_STEP (EACH_WORD < 8 ? 8 : EACH_WORD)
@@ -67,8 +68,8 @@ static inline uint32_t add_step(uint32_t sum, const uint32_t *word, const int16_
     return sum;
 }
 
-/* What a sum of this x starts at. */
-static uint32_t start(const int16_t *x, int32_t columns)
+/* What the offsets add to a sum of this x, negative. */
+static uint32_t offset(const int16_t *x, int32_t columns)
 {
     const int16_t *end = x + columns;
     int32_t sum = 0;
@@ -78,12 +79,18 @@ static uint32_t start(const int16_t *x, int32_t columns)
     return 0 - OFFSET * (uint32_t)sum;
 }
 
-static int32_t dot(const uint32_t *word, const int16_t *x, int32_t columns, uint32_t sum)
+/* The sum of weights times x. */
+static int32_t without(uint32_t its_offset, uint32_t sum)
+{
+    return (int32_t)((sum << ODD) + its_offset);
+}
+
+static int32_t dot(const uint32_t *word, const int16_t *x, int32_t columns, uint32_t its_offset)
 {
     const int16_t *end = x + columns;
-    uint32_t mask = mask_of_pair();
+    uint32_t mask = mask_of_pair(), sum = 0;
 
     for (; x < end; x += EACH_STEP, word += EACH_STEP / EACH_WORD)
         sum = add_step(sum, word, x, mask);
-    return (int32_t)sum;
+    return without(its_offset, sum);
 }

@@ -3,7 +3,7 @@ static void hide(${name}_work *work)
 {
     int32_t i;
 
-    dense(lower_weight, HIDDEN, COLUMNS, work->x, start(work->x, COLUMNS), work->sum);
+    dense(lower_weight, HIDDEN, COLUMNS, work->x, offset(work->x, COLUMNS), work->sum);
     for (i = 0; i < HIDDEN; i++)
         work->hidden[i] = hidden(scaled(work->sum[i], lower_multiplier[i]) + lower_bias[i],
                                  &work->saturated);

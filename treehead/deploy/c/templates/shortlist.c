@@ -22,18 +22,18 @@ static int32_t least(const int32_t *previews)
 int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
 {
     int32_t class, sum, from;
-    uint32_t first_sum;
+    uint32_t its_offset;
 
     read_features(features, work);
     two_dense(work);
     from = least(work->logits);
-    first_sum = start(work->x, COLUMNS);
+    its_offset = offset(work->x, COLUMNS);
     for (class = 0; class < CLASSES; class++) {
         if (work->logits[class] < from) {
             work->logits[class] = NOT_ASKED;
             continue;
         }
-        sum = dot(weight + class * COLUMNS / EACH_WORD, work->x, COLUMNS, first_sum);
+        sum = dot(weight + class * COLUMNS / EACH_WORD, work->x, COLUMNS, its_offset);
         work->logits[class] = scaled(sum, multiplier[class]) + bias[class];
     }
     return largest(work->logits);

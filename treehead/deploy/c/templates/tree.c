@@ -1,9 +1,9 @@
 /* The parents whose children are asked: the K best, the first of equals, or those by the margin. */
-static void route(${name}_work *work, uint32_t first_sum)
+static void route(${name}_work *work, uint32_t its_offset)
 {
     int32_t parent, best = 0;
 
-    dense(parent_weight, PARENTS, COLUMNS, work->x, first_sum, work->parent_logits);
+    dense(parent_weight, PARENTS, COLUMNS, work->x, its_offset, work->parent_logits);
     for (parent = 0; parent < PARENTS; parent++) {
         work->asked[parent] = 0;
         work->parent_logits[parent] =
@@ -29,7 +29,7 @@ static void route(${name}_work *work, uint32_t first_sum)
 #if HIDDEN
 #define CHILD_COLUMNS HIDDEN_COLUMNS
 /* The ReLU of the parent logits, which the children read. */
-static const int16_t *read_by_children(${name}_work *work, uint32_t *first_sum)
+static const int16_t *read_by_children(${name}_work *work, uint32_t *its_offset)
 {
     int32_t i;
 
@@ -37,58 +37,53 @@ static const int16_t *read_by_children(${name}_work *work, uint32_t *first_sum)
         work->hidden[i] = hidden(work->parent_logits[i], &work->saturated);
     for (; i < HIDDEN_COLUMNS; i++)
         work->hidden[i] = 0;
-    *first_sum = start(work->hidden, HIDDEN_COLUMNS);
+    *its_offset = offset(work->hidden, HIDDEN_COLUMNS);
     return work->hidden;
 }
 #else
 #define CHILD_COLUMNS COLUMNS
-static const int16_t *read_by_children(${name}_work *work, uint32_t *first_sum)
+static const int16_t *read_by_children(${name}_work *work, uint32_t *its_offset)
 {
-    (void)first_sum;
+    (void)its_offset;
     return work->x;
 }
 #endif
 
-/* The weights of a class. */
-static const uint32_t *row(int32_t class)
-{
-    return child_weight + class * (CHILD_COLUMNS / EACH_WORD);
-}
+#define ROW (CHILD_COLUMNS / EACH_WORD)
 
-/* The sum of a class as its logit. */
-static void finish(${name}_work *work, int32_t class)
+/* The logits of two classes, which may be the same one. */
+static void ask(${name}_work *work, int32_t one, int32_t two, const int16_t *x, uint32_t its_offset)
 {
-    work->logits[class] =
-        scaled(work->logits[class], child_multiplier[class]) + child_bias[class];
+    int32_t sum, second_sum;
+
+    two_dots(child_weight + one * ROW, child_weight + two * ROW, x, CHILD_COLUMNS, its_offset, &sum,
+             &second_sum);
+    work->logits[one] = scaled(sum, child_multiplier[one]) + child_bias[one];
+    work->logits[two] = scaled(second_sum, child_multiplier[two]) + child_bias[two];
 }
 
 int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
 {
     const int16_t *x;
-    uint32_t first_sum;
+    uint32_t its_offset;
     int32_t class, waiting = -1;
 
     read_features(features, work);
-    first_sum = start(work->x, COLUMNS);
-    route(work, first_sum);
-    x = read_by_children(work, &first_sum);
+    its_offset = offset(work->x, COLUMNS);
+    route(work, its_offset);
+    x = read_by_children(work, &its_offset);
     for (class = 0; class < CLASSES; class++) {
         work->logits[class] = NOT_ASKED;
         if (!work->asked[parent_of[class]])
             continue;
         if (waiting < 0) {
             waiting = class;
-            continue;
+        } else {
+            ask(work, waiting, class, x, its_offset);
+            waiting = -1;
         }
-        two_dots(row(waiting), row(class), x, CHILD_COLUMNS, first_sum, &work->logits[waiting],
-                 &work->logits[class]);
-        finish(work, waiting);
-        finish(work, class);
-        waiting = -1;
     }
-    if (waiting >= 0) {
-        work->logits[waiting] = dot(row(waiting), x, CHILD_COLUMNS, first_sum);
-        finish(work, waiting);
-    }
+    if (waiting >= 0)
+        ask(work, waiting, waiting, x, its_offset);
     return largest(work->logits);
 }

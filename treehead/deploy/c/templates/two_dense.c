@@ -5,7 +5,7 @@ static void two_dense(${name}_work *work)
 
     hide(work);
     dense(upper_weight, CLASSES, HIDDEN_COLUMNS, work->hidden,
-          start(work->hidden, HIDDEN_COLUMNS), work->logits);
+          offset(work->hidden, HIDDEN_COLUMNS), work->logits);
     for (class = 0; class < CLASSES; class++)
         work->logits[class] =
             scaled(work->logits[class], upper_multiplier[class]) + upper_bias[class];

@@ -1,20 +1,21 @@
-"""A tree of ternary weights on some of the features: small in bytes and in instructions at once.
+"""A tree of two-bit weights on some of the features: small in flash and in instructions at once.
 
 Parents are clusters of classes that a linear head confuses. All parents within a margin of the best
-one have their children asked. All weights are -1, 0 or 1 times a scale of their row, rounded in the
-loop as in `lowbit`, and only the features that matter most are read.
+one have their children asked. A weight is -3, -1, 1 or 3 halves of a scale of its row, rounded in
+the loop as in `lowbit`, and only the features that matter most are read.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from treehead.data.embeddings import Examples
-from treehead.heads import loop, lowbit
+from treehead.heads import loop
 from treehead.heads import tree as trees
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -29,76 +30,66 @@ def fit(
     margin: Annotated[float, Ge(0)],
     kept: Annotated[int, Ge(1)],
     groups: Annotated[int, Ge(1)] = 10,
-    rounded: Annotated[float, Gt(0), Lt(1)] = 0.3,
     teacher: np.ndarray | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
-    """Fit parents and classes as two full layers; after some of the steps prune and round both.
+    """Fit a tree of full layers, keep the features that matter most to it, and fit again, rounding.
+
+    Both times the training is the same; the second one starts at what the first one found.
 
     Args:
         margin: how far below the best parent's logit those may be whose children are asked.
         kept: how many features are read: those with the largest weights.
         groups: number of clusters.
-        rounded: share of the steps after which features are chosen and weights rounded.
     """
     parent_of = trees.learned(train, groups, training, seed, sample_weight)
     parents = int(parent_of.max()) + 1
-    raw = torch.from_numpy(train.features)
-    std, mean = torch.std_mean(raw, dim=0)
-    inputs = raw - mean
-    torch.manual_seed(seed)
-    layer = nn.Linear(inputs.shape[1], parents + train.classes)
-    nn.init.zeros_(layer.weight)
-    scale = nn.Parameter(torch.zeros(len(layer.weight), 1))
-    read = torch.ones(inputs.shape[1])
-    rounding = False
-
-    @torch.no_grad()
-    def start_rounding(done: float) -> None:
-        nonlocal rounding
-        if rounding or done < rounded:
-            return
-        rounding = True
-        largest = (layer.weight * std).square().sum(0).topk(min(kept, len(read))).indices
-        read.zero_()[largest] = 1
-        layer.weight.mul_(read)
-        scale.copy_((1.2 * layer.weight.abs().sum(1, keepdim=True) / read.sum()).log())
-
-    def weight() -> Tensor:
-        return lowbit.of_three(layer.weight, scale.exp()) * read if rounding else layer.weight
-
     to_parent, to_class = trees.losses(train, parent_of, training, teacher, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        logits = linear(inputs[rows], weight(), layer.bias)
-        return to_parent(logits[:, :parents], rows) + to_class(logits[:, parents:], rows)
+    def minimise(inputs: Tensor, weight: Callable[[], Tensor], bias: Tensor, *more: Tensor) -> None:
+        def loss(rows: Tensor) -> Tensor:
+            logits = linear(inputs[rows], weight(), bias)
+            return to_parent(logits[:, :parents], rows) + to_class(logits[:, parents:], rows)
 
-    loop.train(
-        nn.ParameterList([*layer.parameters(), scale]),
-        loss,
-        n=len(inputs),
-        training=training,
-        seed=seed,
-        what="ternary",
-        before_step=start_rounding,
-    )
-    size = scale.detach().exp()
-    code = (layer.weight.detach() / size).clamp(-1, 1).round()[:, read.bool()]
+        model, n = nn.ParameterList([bias, *more]), len(inputs)
+        loop.train(model, loss, n=n, training=training, seed=seed, what="twobit")
+
+    raw = torch.from_numpy(train.features)
+    std, mean = torch.std_mean(raw, dim=0)
+    bias = nn.Parameter(torch.zeros(parents + train.classes))
+    full = nn.Parameter(torch.zeros(len(bias), len(mean)))
+    minimise(raw - mean, lambda: full, bias, full)
+    size = (full.detach() * std).square().sum(0)
+    read = size.topk(min(kept, len(size))).indices.sort().values
+    some = nn.Parameter(full.detach()[:, read])
+    scale = nn.Parameter(some.detach().abs().mean(1, keepdim=True).log())
+
+    def rounded() -> Tensor:
+        return _rounded(some, scale.exp())
+
+    minimise((raw - mean)[:, read], rounded, bias, some, scale)
+    row = scale.detach().exp()
     arrays = {
-        "code": code.numpy().astype(np.int8),
-        "scale": size.numpy()[:, 0],
-        "bias": (layer.bias - weight() @ mean).detach().numpy(),
-        "read": read.bool().numpy(),
+        "code": (some.detach() / row).floor().clamp(-2, 1).numpy().astype(np.int8),
+        "scale": row.numpy()[:, 0],
+        "bias": (bias - rounded() @ mean[read]).detach().numpy(),
+        "read": np.isin(np.arange(len(mean)), read),
         "parent_of": parent_of.astype(np.uint16),
     }
     return Head(arrays, {"margin": margin})
+
+
+def _rounded(weight: Tensor, scale: Tensor) -> Tensor:
+    """Weight rounded to halves of a scale, with the gradient of what it was within twice that."""
+    size = (weight / scale).clamp(-2, 2)
+    return scale * (size + (size.floor().clamp(-2, 1) + 0.5 - size).detach())
 
 
 def assembled(head: Head) -> Tree:
     """The tree on all features, of which those that are not read weigh 0."""
     rows, parents = len(head["code"]), int(head["parent_of"].max()) + 1
     weight = np.zeros((rows, len(head["read"])), np.float32)
-    weight[:, head["read"]] = head["code"] * head["scale"][:, None]
+    weight[:, head["read"]] = (head["code"] + 0.5) * head["scale"][:, None]
     upper, lower = slice(parents), slice(parents, None)
     layers = (Linear(weight[part], head["bias"][part]) for part in (upper, lower))
     return Tree(*layers, head["parent_of"].astype(np.int64), "features")
@@ -118,7 +109,7 @@ def predict(head: Head, features: np.ndarray) -> np.ndarray:
 
 
 def cost(head: Head, features: np.ndarray) -> Cost:
-    """Read features times parents and asked classes, as if additions were multiplications."""
+    """Read features times parents and asked classes."""
     tree, (rows, read) = assembled(head), head["code"].shape
     asked, parents = _asked(head, tree, features).sum(1), len(tree.parent.bias)
     return Cost(read * (parents + asked), read * rows, 4 * parents + 2 * asked)
