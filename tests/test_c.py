@@ -296,6 +296,32 @@ def linear_of(weight: np.ndarray, folder: Path, bits: int = 8) -> IntegerHead:
     return build.build("linear", folder / "int8-0.bin", how, sample)
 
 
+@pytest.mark.parametrize(("last", "left_first"), [(0, True), (14, True), (15, False)])
+def test_features_are_shifted_right_as_the_reference_does(
+    tmp_path: Path, last: int, left_first: bool
+):
+    """At 15 the largest number, shifted to the left as far as others to the right, overflows."""
+    exponent = np.array([0, 0, 0, 0, last], np.int8)
+    packing.write(tmp_path / "int8-5.bin", Head(dense(4, 5) | {"exponent": exponent}), 8)
+    ends = np.iinfo(np.int16)
+    how = integer.Features(0.5, ends.min, 16)
+    q = np.random.default_rng(0).integers(ends.min, ends.max, (50, 5), np.int16)
+    q[:2] = [[ends.min], [ends.max]]
+    sample = how.scale * (q.astype(np.float32) - how.zero)
+    head = build.build("linear", tmp_path / "int8-5.bin", how, sample)
+    assert head.reading.right > last
+    assert head.reading.left_first == left_first
+    source.write(tmp_path, head, packed=tmp_path / "int8-5.bin", title="right", examples=q[:1])
+    assert_equal(emulated.compiled(tmp_path, "sanitized").run(q), head, q)
+
+
+def test_weights_of_four_values_take_two_bits(built):
+    program = built["twobit"].head.program()
+    assert (program.macros["WEIGHT_BITS"], program.macros["ODD"]) == (2, 1)
+    rows = PARENTS + CLASSES
+    assert program.tables["parent_weight"].size + program.tables["child_weight"].size == 2 * rows
+
+
 def test_logits_by_hand(tmp_path: Path):
     """Features 4, 1.5 and -1: 4 * 126 + 1.5 * 254 - 126 = 759, and -4 * 127 + 127 = -381."""
     head = linear_of(np.array([[126, 254, 126], [-127, 0, -127]]), tmp_path)
@@ -437,7 +463,7 @@ def test_an_image_that_one_screen_decides_takes_the_fewest_instructions(built):
 @pytest.mark.parametrize(
     ("module", "precision", "message"),
     [
-        ("shift", 8, r"int8-5\.bin: shift has no C yet; these have: lasso, linear, .*tree\."),
+        ("shift", 8, r"int8-5\.bin: shift has no C yet; these have: lasso, linear, .*twobit\."),
         ("linear", 32, r"float32-5\.bin holds floats.*pack the head at int8"),
     ],
 )
