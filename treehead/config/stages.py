@@ -243,7 +243,12 @@ def cluster_parent(config: Config) -> Config:
 
 def comparison(config: Config) -> Config:
     """What the heads are compared with."""
-    return _part(config["comparison"], "baselines", "margin")
+    return _part(config["comparison"], "baselines", "margin") | {"backbone": "float32"}
+
+
+def comparison_int8(config: Config) -> Config:
+    """The same for the heads of the backbone in 8 bits."""
+    return comparison(config) | {"backbone": "int8"}
 
 
 def instructions(config: Config, heads: dict[str, Head], name: str) -> Config:

@@ -39,7 +39,9 @@ class Measured(NamedTuple):
     instructions: dict[str, Any] | None = None
 
 
-def table(measured: list[Measured], *, baselines: list[str], margin: float) -> pd.DataFrame:
+def table(
+    measured: list[Measured], *, baselines: list[str], margin: float, backbone: str = "float32"
+) -> pd.DataFrame:
     """One row for each head and precision.
 
     Args:
@@ -47,12 +49,13 @@ def table(measured: list[Measured], *, baselines: list[str], margin: float) -> p
         baselines: heads to test against, the first for the column `p_value`, the others for
             `p_value_<head>`; of each the first precision.
         margin: largest loss of accuracy against the first baseline that does not matter.
+        backbone: the precision of the backbone whose features the heads read.
 
     Returns:
         `COLUMNS`, then the other baselines' p, p adjusted by Holm's method over all rows, the
         interval of the accuracy, the accuracy on val, the figures in which each class counts alike,
-        the number of seeds that are compared, and `ON_DEVICE` if the C was measured: empty where a
-        head has none.
+        the number of seeds that are compared, the backbone's precision, and `ON_DEVICE` if the C
+        was measured: empty where a head has none.
     """
     right: dict[tuple[str, str], np.ndarray] = {}
     rows = []
@@ -66,7 +69,7 @@ def table(measured: list[Measured], *, baselines: list[str], margin: float) -> p
                 on_device = head.instructions["precisions"][precision]
                 row |= {name: on_device.get(name) for name in ON_DEVICE}
             rows.append(row)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).assign(backbone=backbone)
 
     def of_baseline(name: str) -> np.ndarray:
         return next(marks for (head, _), marks in right.items() if head == name)

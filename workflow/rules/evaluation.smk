@@ -62,6 +62,7 @@ if config["comparison"]["processor"]:
     rule count_instructions:
         """Flash, RAM and instructions of a head's C on an emulated processor, over images of val."""
         input:
+            backbone=[],
             train="<model>/embeddings/train.safetensors",
             val="<model>/embeddings/val.safetensors",
             packed=expand(
@@ -84,19 +85,19 @@ if config["comparison"]["processor"]:
 rule compare_heads:
     """All heads at all precisions as one table, each against the linear head of the same seed."""
     input:
-        metrics=expand("<results>/heads/{head}/metrics.json", head=HEADS),
-        predictions=expand("<results>/heads/{head}/predictions.parquet", head=HEADS),
-        seconds=expand("<results>/benchmarks/fit_head/{head}.tsv", head=HEADS),
+        metrics=expand("<model>/heads/{head}/metrics.json", head=HEADS),
+        predictions=expand("<model>/heads/{head}/predictions.parquet", head=HEADS),
+        seconds=expand("<model>/benchmarks/fit_head/{head}.tsv", head=HEADS),
         instructions=branch(
             config["comparison"]["processor"],
-            then=expand("<results>/heads/{head}/instructions.json", head=HEADS),
+            then=expand("<model>/heads/{head}/instructions.json", head=HEADS),
             otherwise=[],
         ),
         code=code("compare_heads"),
     output:
-        "<results>/pareto.csv",
+        "<model>/pareto.csv",
     log:
-        "<results>/logs/compare_heads.log",
+        "<model>/logs/compare_heads.log",
     threads: 1
     params:
         comparison=stages.comparison(config),
@@ -107,13 +108,13 @@ rule compare_heads:
 rule choose_head:
     """The smallest head that loses little against the full one: val and the packed files decide."""
     input:
-        val="<results>/embeddings/val.safetensors",
-        packed=expand("<results>/heads/{head}/packed/{name}.bin", head=HEADS, name=PACKED),
+        val="<model>/embeddings/val.safetensors",
+        packed=expand("<model>/heads/{head}/packed/{name}.bin", head=HEADS, name=PACKED),
         code=lambda wildcards: code("choose_head", *HEADS),
     output:
-        "<results>/heads/choice.json",
+        "<model>/heads/choice.json",
     log:
-        "<results>/logs/choose_head.log",
+        "<model>/logs/choose_head.log",
     threads: config["threads"]["heads"]
     params:
         choice=stages.choice(config, HEADS),
@@ -124,13 +125,13 @@ rule choose_head:
 rule evaluate_choice:
     """The chosen head, and its figures on the test images."""
     input:
-        choice="<results>/heads/choice.json",
-        predictions=expand("<results>/heads/{head}/predictions.parquet", head=HEADS),
+        choice="<model>/heads/choice.json",
+        predictions=expand("<model>/heads/{head}/predictions.parquet", head=HEADS),
         code=code("evaluate_choice"),
     output:
-        "<results>/chosen.json",
+        "<model>/chosen.json",
     log:
-        "<results>/logs/evaluate_choice.log",
+        "<model>/logs/evaluate_choice.log",
     threads: 1
     params:
         heads={"names": list(HEADS)},

@@ -59,11 +59,28 @@ use rule evaluate_choice as evaluate_int8_choice with:
         model=INT8,
 
 
+if config["comparison"]["processor"]:
+
+    use rule count_instructions as count_int8_instructions with:
+        input:
+            backbone="<model>/backbone/backbone.onnx",
+            train="<model>/embeddings/train.safetensors",
+            val="<model>/embeddings/val.safetensors",
+            packed=expand(
+                "<model>/heads/{{head}}/packed/{precision}-{seed}.bin",
+                precision=config["precisions"],
+                seed=config["seeds"][0],
+            ),
+            code=code("count_instructions"),
+        pathvars:
+            model=INT8,
+
+
 use rule compare_heads as compare_int8_heads with:
     pathvars:
         model=INT8,
     params:
-        comparison=stages.comparison(config) | {"backbone": "int8"},
+        comparison=stages.comparison_int8(config),
 
 
 rule build_int8_classifier:

@@ -2,12 +2,14 @@
 
 from treehead import artifacts, console
 from treehead.data import embeddings
-from treehead.deploy.c import instructions
+from treehead.deploy.c import arriving, instructions
 from treehead.heads import packing
 
 given = snakemake.input
 with console.job(snakemake.log[0]):
     files = {packing.precision_and_seed(path)[0]: path for path in given.packed}
     sample, val = (embeddings.read(path).features[0] for path in (given.train, given.val))
-    found = instructions.count(files, sample, val, **snakemake.params.instructions)
+    settings = dict(snakemake.params.instructions)
+    features = arriving.features(given.backbone, sample, settings.pop("feature_bits"))
+    found = instructions.count(files, sample, val, features, **settings)
     artifacts.write_json(snakemake.output[0], found)

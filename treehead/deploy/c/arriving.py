@@ -8,14 +8,15 @@ from treehead.artifacts import InputError
 from treehead.deploy.c.integer import Features, calibrated
 
 
-def features(quantized: list[str] | str, sample: np.ndarray) -> Features:
-    """As the backbone in 8 bits gives them; of a float one in 16 bits.
+def features(quantized: list[str] | str, sample: np.ndarray, bits: int = 16) -> Features:
+    """As the backbone in 8 bits gives them, or as many bits of a float one's.
 
     Args:
         quantized: the ONNX of the backbone in 8 bits; empty if there is none.
-        sample: features of train, (n, dim), whose range 16 bits hold.
+        sample: features of train, (n, dim), whose range the bits of a float one hold.
+        bits: 8 or 16.
     """
-    return of_network(quantized) if quantized else calibrated(sample, 16)
+    return of_network(quantized) if quantized else calibrated(sample, bits)
 
 
 def of_network(path: str) -> Features:

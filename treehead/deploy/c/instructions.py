@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from treehead.artifacts import InputError
-from treehead.deploy.c import build, emulated, integer
+from treehead.deploy.c import build, emulated
 from treehead.deploy.c.integer import Features
 from treehead.heads import packing
 
@@ -18,20 +18,20 @@ def count(
     files: dict[str, str | Path],
     sample: np.ndarray,
     val: np.ndarray,
+    features: Features,
     *,
     module: str,
     processor: str,
-    feature_bits: int,
 ) -> dict[str, Any]:
     """Measure the packed files of one head.
 
     Args:
         files: packed file of each precision.
-        sample: features of train (n, dim), by which they become whole numbers.
+        sample: features of train (n, dim), of which no number of the head's is out of range.
         val: features of the images that are run, (n, dim), or of a part spread over all of them.
+        features: how they arrive.
         module: module of the head.
         processor: of `emulated.PROCESSORS`; "<processor>-loop" is its plain loop.
-        feature_bits: bits of a feature, 8 or 16.
 
     Returns:
         `processor`, `feature_bits`, `images`, and of each of `precisions` the figures of
@@ -42,14 +42,13 @@ def count(
     """
     if not len(val):
         raise InputError("val has no images to run the C on; raise dataset.val_fraction.")
-    features = integer.calibrated(sample, feature_bits)
     q, _ = features.quantized(val[:: -(-len(val) // _IMAGES)])
     measured = {
         precision: _without(module, precision)
         or _figures(module, path, features, sample, q, processor)
         for precision, path in files.items()
     }
-    about = {"processor": processor, "feature_bits": feature_bits, "images": len(q)}
+    about = {"processor": processor, "feature_bits": features.bits, "images": len(q)}
     return about | {"precisions": measured}
 
 
