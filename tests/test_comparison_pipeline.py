@@ -17,7 +17,9 @@ from safetensors.numpy import load_file
 from treehead.__main__ import main
 from treehead.artifacts import sha256
 from treehead.data.taxonomy import read
+from treehead.deploy import prediction
 from treehead.deploy.c import emulated
+from treehead.deploy.model import Model
 from treehead.evaluation import comparison
 from treehead.heads import fitting, packing
 
@@ -112,13 +114,36 @@ def test_the_classifiers_file_says_what_the_pipeline_measured(compared: Project)
     }
 
 
-def test_the_heads_c_compiles_and_finds_its_golden_vectors(compared: Project, tmp_path: Path):
+def passes(folder: Path, out: Path) -> bool:
+    """Whether the example of a head's C finds its golden vectors."""
     gcc = shutil.which("gcc")
     if gcc is None:
         pytest.skip("gcc is not installed")
-    sources = [compared.folder / f"results/deploy/{file}" for file in ("head.c", "example.c")]
-    subprocess.run([gcc, "-std=c99", "-Werror", *sources, "-o", tmp_path / "example"], check=True)
-    assert subprocess.run([tmp_path / "example"], check=False).returncode == 0
+    sources = [folder / file for file in ("head.c", "example.c")]
+    subprocess.run([gcc, "-std=c99", "-Werror", *sources, "-o", out], check=True)
+    return subprocess.run([out], check=False).returncode == 0
+
+
+def test_the_heads_c_compiles_and_finds_its_golden_vectors(compared: Project, tmp_path: Path):
+    assert passes(compared.folder / "results/deploy", tmp_path / "example")
+
+
+def test_the_backbone_in_8_bits_has_a_classifier_and_c_of_its_own(mine: Project, tmp_path: Path):
+    taken = "results/deploy"
+    own = mine.having({"deploy.head": "linear"})
+    own.run(f"{taken}/metrics-int8.json", f"{taken}/int8/head.c")
+    report = json.loads((mine.folder / taken / "metrics-int8.json").read_text())
+    assert report["as_pipeline"] == report["n_test"] == 200
+    assert report["head"]["precision"] == "int4"
+    file = mine.folder / taken / "classifier-int8.onnx"
+    assert Model(file, 1).about.hashes["backbone"] == sha256(
+        mine.folder / "results/int8/backbone/weights.safetensors"
+    )
+    assert file.stat().st_size < (mine.folder / taken / "classifier.onnx").stat().st_size / 2
+    header = (mine.folder / taken / "int8/head.h").read_text()
+    assert "int8_t" in header
+    assert passes(mine.folder / taken / "int8", tmp_path / "example")
+    prediction.of_results(mine.folder / "results", f"{taken.removeprefix('results/')}/{file.name}")
 
 
 def test_the_instructions_of_a_head_are_counted_if_a_processor_is_set(mine: Project):
