@@ -7,6 +7,7 @@ estimator of Bengio et al., 2013), but none beyond the ends of its range.
 
 import copy
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -168,8 +169,9 @@ class Weight(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        unit = weight.flatten(1).square().mean(1).sqrt().clamp_min(1e-12)
-        self.register_buffer("unit", unit.view(-1, *[1] * (weight.ndim - 1)))
+        rows = weight.flatten(1).square().mean(1).sqrt().clamp_min(1e-12)
+        kernel = [1] * (weight.ndim - 2)
+        self.register_buffer("unit", rows.view(-1, 1, *kernel).repeat(1, weight.shape[1], *kernel))
         self.weight = nn.Parameter(weight / self.unit)
         self.rounding = False
 
@@ -199,14 +201,15 @@ class _Settled(nn.Module):
 
 
 class Bias(nn.Module):
-    """A layer's bias."""
+    """A layer's bias, in units that are 1 until `equalize` changes them."""
 
     def __init__(self, bias: Tensor) -> None:
         super().__init__()
+        self.register_buffer("unit", torch.ones_like(bias))
         self.bias = nn.Parameter(bias)
 
     def forward(self) -> Tensor:
-        return self.bias
+        return self.bias * self.unit
 
 
 def prepared(network: nn.Module, size: int, relu_above: float | None) -> fx.GraphModule:
@@ -376,6 +379,121 @@ def set_phase(network: nn.Module, bent: float, rounds: bool) -> None:
             module.sharpness = 1 / (1 - bent) if bent < 0.99 else torch.inf
         if isinstance(module, Grid | Weight):
             module.rounding = rounds
+
+
+# Operations that scale with each channel of their input, and mix no channels.
+_BY_CHANNEL = {
+    _ATEN.adaptive_avg_pool2d.default,
+    _ATEN.avg_pool2d.default,
+    _ATEN.flatten.using_ints,
+    _ATEN.max_pool2d.default,
+    _ATEN.mean.dim,
+    _ATEN.mul.Tensor,
+    _ATEN.pad.default,
+}
+_PIXELS = {2, 3, -1, -2}  # axes of maps (n, channels, h, w)
+# No channel is scaled by more than this.
+_MOST = 64.0
+
+
+class _Mixed(Exception):
+    """A channel does not stay by itself until layers read it."""
+
+
+@torch.no_grad()
+def equalize(network: fx.GraphModule, batches: list[Tensor]) -> Tensor:
+    """Scale channels so that one grid suits all of them, and scale them back where they are read.
+
+    Exact where what is between two layers scales with each channel: ReLU, pooling, a product
+    (cross-layer equalisation: Nagel et al., ICCV 2019, section 4.1). Channels that only depthwise
+    layers read get the same range, since a weight has a scale for each row. Those that a full layer
+    reads, whose columns share them, go half of the way (Xiao et al., ICML 2023, equation 4).
+    Features get the same deviation.
+
+    Args:
+        network: prepared, with ReLUs in place of what they stand for; its ranges are found anew.
+        batches: what it reads of some images.
+
+    Returns:
+        By what its features are divided from now on, (dim,).
+    """
+    pairs = {}
+    for grid in network.graph.find_nodes(op="call_module"):
+        if grid.args and grid.args[0].target in _LAYERS:
+            try:
+                pairs[grid] = list(_readers(network, grid))
+            except _Mixed:
+                continue
+    largest, deviation = _observed(network, list(pairs), batches)
+    divided = torch.ones_like(deviation)
+    for grid, readers in pairs.items():
+        weights = [network.get_submodule(reader.args[1].target) for reader in readers]
+        full = [weight for weight in weights if weight.unit.shape[1] > 1]
+        gain = largest[grid] if readers else deviation
+        if full:
+            columns = torch.stack([_columns(weight) for weight in full]).amax(0)
+            gain = (gain / columns.clamp_min(1e-12)).sqrt()
+        gain = torch.where(gain > 0, gain, 1.0)
+        gain = (gain / gain.log().mean().exp()).clamp(1 / _MOST, _MOST)
+        for part in grid.args[0].args[1:3]:
+            module = network.get_submodule(part.target)
+            module.unit.div_(gain.view(-1, *[1] * (module.unit.ndim - 1)))
+        for weight in weights:
+            axis = (1, -1) if weight.unit.shape[1] > 1 else (-1, 1)
+            weight.unit.mul_(gain.view(*axis, *[1] * (weight.unit.ndim - 2)))
+        divided = divided if readers else gain
+    for module in network.modules():
+        if isinstance(module, Grid):
+            module.low = module.high = 0.0
+    return divided
+
+
+def _readers(network: fx.GraphModule, node: fx.Node) -> Iterator[fx.Node]:
+    """The layers that read a grid's channels; none if these are the features."""
+    for user in node.users:
+        if user.op == "output":
+            continue
+        if user.target in _LAYERS:
+            weight = network.get_submodule(user.args[1].target).unit
+            groups = user.args[6] if len(user.args) > 6 else 1
+            if groups not in (1, len(weight)):
+                raise _Mixed
+            yield user
+        elif user.op == "call_module" or user.target in _BY_CHANNEL:
+            averages_channels = user.target == _ATEN.mean.dim and not {*user.args[1]} <= _PIXELS
+            if user.args.count(node) != 1 or averages_channels:
+                raise _Mixed
+            yield from _readers(network, user)
+        else:
+            raise _Mixed
+
+
+def _observed(
+    network: fx.GraphModule, grids: list[fx.Node], batches: list[Tensor]
+) -> tuple[dict[fx.Node, Tensor], Tensor]:
+    """The largest value of each channel at each grid, and the deviation of each feature."""
+    largest: dict[str, Tensor] = {}
+
+    def observe(name: str, x: Tensor) -> None:
+        most = x.abs().amax((0, *range(2, x.ndim)))
+        largest[name] = most if name not in largest else most.maximum(largest[name])
+
+    hooks = [
+        network.get_submodule(grid.target).register_forward_hook(
+            lambda _, __, x, name=grid.target: observe(name, x)
+        )
+        for grid in grids
+    ]
+    network.eval()
+    features = torch.cat([network(batch) for batch in batches])
+    for hook in hooks:
+        hook.remove()
+    return {grid: largest[grid.target] for grid in grids}, features.std(0)
+
+
+def _columns(weight: Weight) -> Tensor:
+    """The largest weight of each column, (columns,)."""
+    return (weight.weight * weight.unit).abs().amax((0, *range(2, weight.weight.ndim)))
 
 
 def settled(network: fx.GraphModule) -> fx.GraphModule:

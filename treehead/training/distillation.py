@@ -96,11 +96,14 @@ class Distillation:
         adam = settings | {"optimizer": "adam", "weight_decay": 0.0}
         self.optimizer = optimization.optimizer(self.student.parameters(), adam)
         triangle = {"schedule": "triangle", "warmup": 0.05}
-        self.schedule = optimization.schedule(self.optimizer, triangle, self.whole)
+        self.schedule = optimization.schedule(self.optimizer, triangle, max(1, self.whole))
         self.epoch, self.step, self.loss_sum, self.history = 1, 0, 0.0, []
+        self.rounds, self.divided = False, torch.ones(backbone.dim, device=self.device)
         self.variance = self._calibrate()
+        if not self.bends or not settings["epochs"]:
+            self._round()
 
-    _COUNTS = ("epoch", "step", "loss_sum", "variance")
+    _COUNTS = ("epoch", "step", "loss_sum", "variance", "rounds", "divided")
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -131,20 +134,36 @@ class Distillation:
                 f"{self.step}; lower quantize.learning_rate."
             )
 
+    def _samples(self) -> list[np.ndarray]:
+        """The images of the calibration, in batches."""
+        rows = torch.cat(batches(len(self.train), _BATCH, (self.settings["seed"], 0)))
+        parts = rows[: self.settings["calibration"]].split(_BATCH)
+        return [self.train[part.numpy()] for part in parts]
+
     @torch.no_grad()
     def _calibrate(self) -> Tensor:
         """Set the range of each grid; return the variance of the features, (dim,)."""
-        rows = batches(len(self.train), _BATCH, (self.settings["seed"], 0))
-        rows = torch.cat(rows)[: self.settings["calibration"]].split(_BATCH)
-        features = []
-        self.student.train()
         quantized.set_phase(self.student, 0, rounds=False)
-        for some in progress(rows, "calibrate", sum(map(len, rows)), "images", _BATCH):
-            pixels = self.train[some.numpy()]
-            features.append(torch.from_numpy(self.teacher(pixels)))
-            self.student(self._images(pixels))
-        quantized.set_phase(self.student, 1, rounds=True)
+        samples = self._samples()
+        self._follow(samples)
+        features = [torch.from_numpy(self.teacher(pixels)) for pixels in samples]
         return torch.cat(features).var(0).clamp_min(1e-12).to(self.device)
+
+    @torch.no_grad()
+    def _follow(self, samples: list[np.ndarray]) -> None:
+        self.student.train()
+        count = sum(map(len, samples))
+        for pixels in progress(samples, "calibrate", count, "images", _BATCH):
+            self.student(self._images(pixels))
+
+    def _round(self) -> None:
+        """From now on weights and values are rounded; before, the channels are equalised."""
+        quantized.set_phase(self.student, 1, rounds=False)
+        samples = self._samples()
+        self.divided = quantized.equalize(self.student, list(map(self._images, samples)))
+        self._follow(samples)
+        quantized.set_phase(self.student, 1, rounds=True)
+        self.rounds = True
 
     def _images(self, pixels: np.ndarray) -> Tensor:
         """What the student reads of images uint8 (n, 3, h, w)."""
@@ -171,8 +190,9 @@ class Distillation:
     def _train_step(self, rows: Tensor) -> None:
         """One step on the train images of these numbers, int64 (n,)."""
         share = ((self.epoch - 1) * self.steps + self.step) / self.whole
-        rounds = not self.bends or share >= _ROUNDED
-        quantized.set_phase(self.student, share / _BENT, rounds)
+        if share >= _ROUNDED and not self.rounds:
+            self._round()
+        quantized.set_phase(self.student, 1 if self.rounds else share / _BENT, self.rounds)
         key = step_seed(self.settings["seed"], self.epoch, self.step + 1)
         pixels = self._augmented(rows, torch.Generator().manual_seed(key))
         loss = self._loss(self.student.train()(self._images(pixels)), pixels)
@@ -197,7 +217,7 @@ class Distillation:
 
     def _loss(self, features: Tensor, pixels: np.ndarray) -> Tensor:
         wanted = torch.from_numpy(self.teacher(pixels)).to(self.device)
-        return ((features - wanted).square() / self.variance).mean()
+        return ((features * self.divided - wanted).square() / self.variance).mean()
 
     def _end_epoch(self, speed: float) -> None:
         row = Row(
