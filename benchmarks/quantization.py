@@ -1,8 +1,8 @@
 """The backbone in 8 bits beside the float one and beside onnxruntime's own recipes.
 
-Of each: bytes, speed, and accuracy on test of the full head of seed 0, fitted to the float features,
-and for ours to its own. Speeds are the best of several rounds, one model after the
-other in each round.
+Of each: bytes, speed, and accuracy on test of the full head of seed 0, fitted to the float
+features, and for ours to its own. Speeds are the best of several rounds, in each of which the files
+take turns.
 
     python -m benchmarks.quantization results/cifar100-frozen resources/datasets/cifar100
 """
@@ -84,7 +84,7 @@ def main() -> None:
         files = {"float32": float_file, "ours": own / "backbone/backbone.onnx"}
         files |= dict(recipes(float_file, train, Path(temporary)))
         runs = {name: embed.with_onnx(path, options.threads) for name, path in files.items()}
-        speeds = {name: 0.0 for name in runs}
+        speeds = dict.fromkeys(runs, 0.0)
         for _ in range(ROUNDS):
             for name, run in runs.items():
                 start = time.perf_counter()
