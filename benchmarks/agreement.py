@@ -2,7 +2,7 @@
 
 The C is that of the head in deploy/classifier-int8.onnx, for features as its backbone gives them.
 It is compiled for this machine, with and without sanitizers, and for the emulated Cortex-M4 and
-M0+; its logits are compared to the bit with the reference in numpy, its classes with the classifier.
+M0+. Its logits are compared to the bit with the numpy reference, its classes with the classifier.
 
     python -m benchmarks.agreement results/cifar100-frozen resources/datasets/cifar100
 """
