@@ -4,7 +4,6 @@ The float network is the teacher, on the same augmented images (Beyer et al., CV
 distillation: a good teacher is patient and consistent").
 """
 
-import copy
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -86,7 +85,7 @@ class Distillation:
     ) -> None:
         self.settings, self.teacher, self.train, self.val = settings, teacher, train, val
         self.device = settings["device"]
-        self.backbone = copy.copy(backbone)
+        self.preprocess = backbone.preprocess
         relu_above = settings["relu_above"]
         self.bends = relu_above is not None
         self.student = quantized.prepared(backbone.network, backbone.size, relu_above)
@@ -167,8 +166,8 @@ class Distillation:
 
     def _images(self, pixels: np.ndarray) -> Tensor:
         """What the student reads of images uint8 (n, 3, h, w)."""
-        images = self.backbone.preprocess(torch.from_numpy(pixels).to(self.device))
-        return images.contiguous(memory_format=torch.channels_last)
+        images = self.preprocess(torch.from_numpy(pixels))
+        return images.to(self.device, memory_format=torch.channels_last)
 
     def run(self) -> Iterator[None]:
         """Train the epochs that are left, and pause after each step and after each epoch."""
