@@ -101,7 +101,7 @@ def trained(request: pytest.FixtureRequest, backbone: Backbone, teacher: embed.R
 def written(trained: Any, backbone: Backbone, pixels: Pixels, tmp_path_factory: Any) -> Path:
     path = tmp_path_factory.mktemp("int8") / "backbone.onnx"
     whole = Backbone(quantized.settled(trained[0]), 10, 16, **NORMALIZATION)
-    embed.export(whole, path, pixels[:32], 1, quantized.TOLERANCE)
+    embed.export(whole, path, pixels[:32], 1, rounds=True)
     return path
 
 

@@ -50,9 +50,6 @@ _CHOOSING = {
     _ATEN.transpose.int,
     _ATEN.view.default,
 }
-# Largest difference of a feature that the ONNX may have from the trained network, relative to the
-# largest feature: runtimes round sums in other ways, by a level here and there.
-TOLERANCE = 0.1
 LEVELS = 255  # of a grid, above its lowest value
 _LARGEST = 127  # of a weight: symmetric, so that no zero point is needed
 

@@ -27,6 +27,6 @@ with console.job(snakemake.log[0]):
     artifacts.write_text(made.history, table.to_csv(index=False))
     quantized.save(made.weights, student)
     backbone.network = quantized.settled(student)
-    told = embed.export(backbone, made.onnx, train[:64], settings["threads"], quantized.TOLERANCE)
-    console.say(f"Largest difference of a feature to the trained network: {100 * told:.2f} %")
+    told = embed.export(backbone, made.onnx, train[:64], settings["threads"], rounds=True)
+    console.say(f"Root mean square difference to the trained network: {100 * told:.2f} %")
     state.remove()
