@@ -139,7 +139,7 @@ def test_the_backbone_in_8_bits_has_a_classifier_and_c_of_its_own(mine: Project,
     assert Model(file, 1).about.hashes["backbone"] == sha256(
         mine.folder / "results/int8/backbone/weights.safetensors"
     )
-    assert file.stat().st_size < (mine.folder / taken / "classifier.onnx").stat().st_size / 2
+    assert file.stat().st_size < 0.6 * (mine.folder / taken / "classifier.onnx").stat().st_size
     header = (mine.folder / taken / "int8/head.h").read_text()
     assert "int8_t" in header
     assert passes(mine.folder / taken / "int8", tmp_path / "example")

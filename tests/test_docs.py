@@ -123,4 +123,4 @@ def test_the_design_names_every_rule_and_no_other():
         rules |= set(defined)
     graph = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").split("\n## ")[1]
     rows = [line.split("|") for line in graph.splitlines() if line.startswith("| ")]
-    assert {name for row in rows for name in re.findall("`([a-z_]+)`", row[2])} == rules
+    assert {name for row in rows for name in re.findall("`([a-z0-9_]+)`", row[2])} == rules

@@ -235,11 +235,11 @@ def test_an_epoch_is_a_shuffled_partition_without_a_batch_of_one(n: int, size: i
     """The study's loader was not shuffled; BatchNorm can't learn from one image."""
     orders = []
     for epoch in (1, 2):
-        batches = list(trainer._batches(n, size, (0, epoch)))
+        batches = list(trainer.batches(n, size, (0, epoch)))
         assert all(2 <= len(batch) <= size + 1 for batch in batches)
         orders.append(torch.cat(batches).tolist())
         assert sorted(orders[-1]) == list(range(n))
-        again = torch.cat(list(trainer._batches(n, size, (0, epoch))))
+        again = torch.cat(list(trainer.batches(n, size, (0, epoch))))
         assert again.tolist() == orders[-1]
     if n > 5:
         assert orders[0] != orders[1]

@@ -375,8 +375,10 @@ def test_test_images_are_seen_by_embed_and_evaluation_only(every_job: list[Job])
     readers = named([job for job in every_job if any(map(is_of_test, job.input))])
     assert "embed split=test" in readers
     assert "evaluate_hierarchy" in readers
-    embedding = {reader for reader in readers if re.match(r"embed(_variant)? .*split=test", reader)}
-    assert len(embedding) == 13, "the run, and each variant"
+    embedding = {
+        reader for reader in readers if re.match(r"embed(_variant|_int8)? .*split=test", reader)
+    }
+    assert len(embedding) in (13, 14), "the run, each variant, and the backbone in 8 bits"
     assert all(reader.startswith("evaluate_") for reader in readers - embedding), readers
 
 
@@ -438,12 +440,23 @@ def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
             continue
         seen.add(script)
         chosen = []
-        if job.rule in ("fit_head", "fit_variant_head", "evaluate_head"):
+        if job.rule in (
+            "fit_head",
+            "fit_variant_head",
+            "fit_int8_head",
+            "evaluate_head",
+            "evaluate_int8_head",
+        ):
             head = heads[re.search(r"head=([\w.-]+)", job.wildcards)[1]]
             chosen.append(modules[head.module])
             if "teacher" in head.settings and script.endswith("fit_head.py"):
                 chosen.append(modules[heads[head.settings["teacher"]].module])
-        if job.rule in ("choose_head", "build_classifier"):
+        if job.rule in (
+            "choose_head",
+            "choose_int8_head",
+            "build_classifier",
+            "build_int8_classifier",
+        ):
             chosen += {modules[head.module] for head in heads.values()}
         if NETWORKS_BY_NAME in loaded[script]:
             chosen.append(network)
