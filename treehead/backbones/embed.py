@@ -74,7 +74,8 @@ def export(
         with torch.inference_mode():
             eager = backbone(images).numpy()
         size = _root_mean_square if rounds else _largest
-        difference = size(with_onnx(temporary, threads)(probe) - eager) / size(eager)
+        apart = size(with_onnx(temporary, threads)(probe) - eager)
+        difference = apart / size(eager) if apart else 0.0
         if not difference <= (ROUNDING if rounds else TOLERANCE):
             raise RuntimeError(f"the exported backbone differs from the eager one by {difference}")
     return difference
