@@ -4,8 +4,7 @@ The float network is the teacher, on the same augmented images (Beyer et al., CV
 distillation: a good teacher is patient and consistent").
 """
 
-import time
-from collections.abc import Iterator
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +15,11 @@ from treehead.artifacts import InputError
 from treehead.backbones import quantized
 from treehead.backbones.backbone import Backbone
 from treehead.backbones.embed import Run
-from treehead.console import progress, say
+from treehead.console import progress
 from treehead.data.dataset import Pixels
 from treehead.training import augment, compute, optimization, resuming
 from treehead.training.checkpoint import Checkpoint, State
-from treehead.training.trainer import batches, step_seed
+from treehead.training.epochs import Training, batches, step_seed
 
 # Shares of the steps: until the first, activations bend more and more until they are ReLUs; from
 # the second on, all is rounded. Without ReLUs to come, all is rounded from the first step.
@@ -41,6 +40,10 @@ class Row(NamedTuple):
     loss: float
     val_loss: float
     images_per_second: float
+
+    def on_val(self) -> str:
+        """What a line of the log says of val."""
+        return f"val loss {self.val_loss:.4f}"
 
 
 def quantize(
@@ -72,8 +75,11 @@ def quantize(
     return training.student.cpu().eval(), training.history
 
 
-class Distillation:
-    """A training under way; `state_dict` holds all that changes from step to step."""
+class Distillation(Training):
+    """The training of a network of 8 bits; arguments as for `quantize`."""
+
+    ROW = Row
+    COUNTS = ("variance", "rounds", "divided")
 
     def __init__(
         self,
@@ -83,55 +89,42 @@ class Distillation:
         val: Pixels,
         settings: dict[str, Any],
     ) -> None:
-        self.settings, self.teacher, self.train, self.val = settings, teacher, train, val
+        n = len(train)
+        super().__init__(n, len(batches(n, settings["batch_size"], (0, 0))), settings)
+        self.teacher, self.train, self.val = teacher, train, val
         self.device = settings["device"]
         self.preprocess = backbone.preprocess
         relu_above = settings["relu_above"]
         self.bends = relu_above is not None
         self.student = quantized.prepared(backbone.network, backbone.size, relu_above)
         self.student.to(self.device, memory_format=torch.channels_last)
-        self.steps = len(batches(len(train), settings["batch_size"], (0, 0)))
-        self.whole = self.steps * settings["epochs"]
         adam = settings | {"optimizer": "adam", "weight_decay": 0.0}
         self.optimizer = optimization.optimizer(self.student.parameters(), adam)
         triangle = {"schedule": "triangle", "warmup": 0.05}
-        self.schedule = optimization.schedule(self.optimizer, triangle, max(1, self.whole))
-        self.epoch, self.step, self.loss_sum, self.history = 1, 0, 0.0, []
+        steps = max(1, self.steps * settings["epochs"])
+        self.schedule = optimization.schedule(self.optimizer, triangle, steps)
         self.rounds, self.divided = False, torch.ones(backbone.dim, device=self.device)
         self.variance = self._calibrate()
         if not self.bends or not settings["epochs"]:
             self._round()
 
-    _COUNTS = ("epoch", "step", "loss_sum", "variance", "rounds", "divided")
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "student": self.student,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-        }
-
-    def state_dict(self) -> State:
-        """All that changes from step to step."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        state |= {name: getattr(self, name) for name in self._COUNTS}
-        return state | {"history": [list(row) for row in self.history]}
+    def parts(self) -> dict[str, Any]:
+        """Student, optimiser and schedule."""
+        return {"model": self.student, "optimizer": self.optimizer, "schedule": self.schedule}
 
     def load_state_dict(self, state: State) -> None:
-        """Go back to a state."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        for name in self._COUNTS:
-            setattr(self, name, state[name])
-        self.history = [Row(*row) for row in state["history"]]
+        """Go back to a state, which is read onto the CPU."""
+        super().load_state_dict(state)
+        self.variance, self.divided = (
+            part.to(self.device) for part in (self.variance, self.divided)
+        )
 
-    def check_finite(self) -> None:
-        """A state that is worth keeping has no NaN and no infinity."""
-        if not all(value.isfinite().all() for value in self.student.state_dict().values()):
-            raise InputError(
-                f"Quantising diverged: a weight is not a finite number in epoch {self.epoch}, step "
-                f"{self.step}; lower quantize.learning_rate."
-            )
+    def diverged(self, what: str, step: int) -> InputError:
+        """The error, with its remedy."""
+        return InputError(
+            f"Quantising diverged: {what} in epoch {self.epoch}, step {step}; lower "
+            "quantize.learning_rate."
+        )
 
     def _samples(self) -> list[np.ndarray]:
         """The images of the calibration, in batches."""
@@ -169,43 +162,23 @@ class Distillation:
         images = self.preprocess(torch.from_numpy(pixels))
         return images.to(self.device, memory_format=torch.channels_last)
 
-    def run(self) -> Iterator[None]:
-        """Train the epochs that are left, and pause after each step and after each epoch."""
-        epochs, begin, first = self.settings["epochs"], time.monotonic(), self.epoch
-        size = self.settings["batch_size"]
-        while self.epoch <= epochs:
-            start = time.monotonic()
-            rows = batches(len(self.train), size, (self.settings["seed"], self.epoch))[self.step :]
-            seen = sum(map(len, rows))
-            for some in progress(rows, f"epoch {self.epoch}", seen, "images", size):
-                self._train_step(some)
-                if self.step < self.steps:
-                    yield
-            self._end_epoch(seen / (time.monotonic() - start))
-            left = (time.monotonic() - begin) / (self.epoch - first) * (epochs + 1 - self.epoch)
-            say(_line(self.history[-1], epochs, left))
-            yield
-
-    def _train_step(self, rows: Tensor) -> None:
-        """One step on the train images of these numbers, int64 (n,)."""
-        share = ((self.epoch - 1) * self.steps + self.step) / self.whole
+    def learn(self, rows: Tensor) -> float:
+        """Train on a batch; return its loss."""
+        share = self.share()
         if share >= _ROUNDED and not self.rounds:
             self._round()
         quantized.set_phase(self.student, 1 if self.rounds else share / _BENT, self.rounds)
         key = step_seed(self.settings["seed"], self.epoch, self.step + 1)
         pixels = self._augmented(rows, torch.Generator().manual_seed(key))
-        loss = self._loss(self.student.train()(self._images(pixels)), pixels)
-        if not loss.isfinite():
-            raise InputError(
-                f"Quantising diverged: the loss became {loss.item()} in epoch {self.epoch}, step "
-                f"{self.step + 1}; lower quantize.learning_rate."
-            )
+        loss = self._loss(self.student(self._images(pixels)), pixels)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise self.diverged(f"the loss became {value:.4g}", self.step + 1)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self.schedule.step()
-        self.step += 1
-        self.loss_sum += loss.item() * len(rows)
+        return value
 
     def _augmented(self, rows: Tensor, generator: torch.Generator) -> np.ndarray:
         """Images mirrored and shifted at random, uint8 (n, 3, h, w)."""
@@ -218,16 +191,9 @@ class Distillation:
         wanted = torch.from_numpy(self.teacher(pixels)).to(self.device)
         return ((features * self.divided - wanted).square() / self.variance).mean()
 
-    def _end_epoch(self, speed: float) -> None:
-        row = Row(
-            self.epoch,
-            self.schedule.get_last_lr()[0],
-            self.loss_sum / len(self.train),
-            self.val_loss(),
-            speed,
-        )
-        self.history.append(row)
-        self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
+    def end_epoch(self, loss: float, speed: float) -> Row:
+        """Measure the student on val."""
+        return Row(self.epoch, self.schedule.get_last_lr()[0], loss, self.val_loss(), speed)
 
     @torch.no_grad()
     def val_loss(self) -> float:
@@ -240,10 +206,3 @@ class Distillation:
             loss = self._loss(self.student(self._images(pixels)), pixels)
             total += loss.item() * len(pixels)
         return total / len(self.val)
-
-
-def _line(row: Row, epochs: int, left: float) -> str:
-    return (
-        f"epoch {row.epoch:>3}/{epochs}  loss {row.loss:.4f}  val loss {row.val_loss:.4f}  "
-        f"{row.images_per_second:6.0f} images/s  {left // 60:.0f}:{left % 60:02.0f} left"
-    )

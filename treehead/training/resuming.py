@@ -1,32 +1,12 @@
 """Run a training from where it stopped, and keep its state on the way."""
 
 import signal
-from collections.abc import Iterator
-from typing import Protocol
 
 from treehead.artifacts import InputError
 from treehead.console import say
 from treehead.training import parallel
-from treehead.training.checkpoint import Checkpoint, State, noticing_signals
-
-
-class Training(Protocol):
-    """A training that can stop between two steps and go on there."""
-
-    epoch: int
-    step: int
-
-    def run(self) -> Iterator[None]:
-        """Train the epochs that are left, and pause after each step."""
-
-    def state_dict(self) -> State:
-        """All that changes from step to step."""
-
-    def load_state_dict(self, state: State) -> None:
-        """Go back to a state."""
-
-    def check_finite(self) -> None:
-        """Raise InputError if a weight is not a finite number."""
+from treehead.training.checkpoint import Checkpoint, noticing_signals
+from treehead.training.epochs import Training
 
 
 def run(training: Training, checkpoint: Checkpoint | None) -> None:
