@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from treehead.backbones import embed, inputs
+from treehead.backbones import embed, exporting, inputs
 from treehead.backbones.backbone import build
 from treehead.config import settings, stages
 from treehead.data import dataset, embeddings
@@ -46,7 +46,7 @@ def main() -> None:
         onnx = Path(folder) / "backbone.onnx"
         dataset.write(*files, classes.examples(0, "train", options.images // 100), "test")
         images = dataset.Pixels(files[0])
-        embed.export(backbone, onnx, images[:64], threads)
+        exporting.write(backbone, onnx, images[:64], threads)
         run, batch = embed.with_onnx(onnx, threads), torch.from_numpy(images[:64])
 
         def eager() -> None:

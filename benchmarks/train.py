@@ -21,7 +21,7 @@ import yaml
 from benchmarks import contestants, figure
 from benchmarks.contestants import SIDE, Config
 from treehead import artifacts
-from treehead.backbones import cost, embed
+from treehead.backbones import cost, embed, exporting
 from treehead.config import settings
 from treehead.data.demo100 import classes
 from treehead.report import figures
@@ -141,7 +141,7 @@ def embedding(config: Config, bench: Bench) -> Row:
     backbone, pixels = contestants.built(config), bench.images.pixels
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "backbone.onnx"
-        embed.export(backbone, onnx, pixels[:size], threads)
+        exporting.write(backbone, onnx, pixels[:size], threads)
         run = embed.with_onnx(onnx, threads)
     eager = torch.no_grad()(backbone.forward)
     table = turns(

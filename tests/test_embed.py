@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import nn
 
-from treehead.backbones import embed, weights
+from treehead.backbones import embed, exporting, weights
 from treehead.backbones.backbone import Backbone, build
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory) -> Exported:
     backbone = used(request.param).train()
     path = tmp_path_factory.mktemp("onnx") / "backbone.onnx"
     before = embed.state_hash(backbone)
-    return Exported(backbone, path, embed.export(backbone, path, pictures(5), 1), before)
+    return Exported(backbone, path, exporting.write(backbone, path, pictures(5), 1), before)
 
 
 def eager(backbone: Backbone, images: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ def test_resizing_is_exported_for_any_batch(
     """Features are the pixels of the network's input, so that each of them is compared."""
     mean, std = NORMALIZATION.values()
     backbone = Backbone(nn.Flatten(), 3 * size**2, size, mean, std, interpolation, crop)
-    assert embed.export(backbone, tmp_path / "backbone.onnx", pictures(3), 1) < 1e-4
+    assert exporting.write(backbone, tmp_path / "backbone.onnx", pictures(3), 1) < 1e-4
     run = embed.with_onnx(tmp_path / "backbone.onnx", 1)
     for n in (1, 5):
         assert close(run(pictures(n)), eager(backbone, pictures(n)))
@@ -158,7 +158,7 @@ def test_an_export_names_no_file_of_the_machine_it_was_made_on(exported: Exporte
     assert str(Path(embed.__file__).parent.parent).encode() not in content
 
 
-def exporting(monkeypatch: pytest.MonkeyPatch, path: Path, then=lambda: None) -> None:
+def instead(monkeypatch: pytest.MonkeyPatch, path: Path, then=lambda: None) -> None:
     """Let torch's export give the model in `path` instead, and do something more."""
 
     def export(_: nn.Module, __: tuple, **___: object) -> SimpleNamespace:
@@ -171,12 +171,12 @@ def exporting(monkeypatch: pytest.MonkeyPatch, path: Path, then=lambda: None) ->
 def test_an_export_that_computes_another_function_is_an_error(
     exported, monkeypatch, tmp_path: Path
 ):
-    exporting(monkeypatch, exported.path)
+    instead(monkeypatch, exported.path)
     architecture = "resnet9" if exported.backbone.size == 16 else "phinet"
     same, other = used(architecture), used(architecture, seed=1)
-    embed.export(same, tmp_path / "same.onnx", pictures(5), 1)
+    exporting.write(same, tmp_path / "same.onnx", pictures(5), 1)
     with pytest.raises(RuntimeError, match="differs from the eager one"):
-        embed.export(other, tmp_path / "other.onnx", pictures(5), 1)
+        exporting.write(other, tmp_path / "other.onnx", pictures(5), 1)
     assert not (tmp_path / "other.onnx").exists()
 
 
@@ -185,7 +185,7 @@ def test_another_function_is_found_by_small_features_too(
     exported, monkeypatch, tmp_path: Path, scale: float
 ):
     """Features of an untrained PhiNet are tiny; a difference of NaN exceeds no tolerance."""
-    exporting(monkeypatch, exported.path)
+    instead(monkeypatch, exported.path)
 
     class Scaled(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -194,7 +194,7 @@ def test_another_function_is_found_by_small_features_too(
     run = embed.with_onnx(exported.path, 1)
     monkeypatch.setattr(embed, "with_onnx", lambda *_: lambda images: 2 * scale * run(images))
     with pytest.raises(RuntimeError, match="differs from the eager one"):
-        embed.export(Scaled(), tmp_path / "other.onnx", pictures(5), 1)
+        exporting.write(Scaled(), tmp_path / "other.onnx", pictures(5), 1)
     assert not (tmp_path / "other.onnx").exists()
 
 
@@ -204,9 +204,9 @@ def test_a_backbone_that_changes_during_the_export_is_an_error(
     network = exported.backbone.network
     norm = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
     kept = norm.num_batches_tracked.clone()
-    exporting(monkeypatch, exported.path, lambda: norm.num_batches_tracked.add_(1))
+    instead(monkeypatch, exported.path, lambda: norm.num_batches_tracked.add_(1))
     with pytest.raises(RuntimeError, match="the backbone changed"):
-        embed.export(exported.backbone, tmp_path / "b.onnx", pictures(5), 1)
+        exporting.write(exported.backbone, tmp_path / "b.onnx", pictures(5), 1)
     norm.num_batches_tracked.copy_(kept)
     assert not (tmp_path / "b.onnx").exists()
 

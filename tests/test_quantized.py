@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from treehead.artifacts import InputError
-from treehead.backbones import embed, qdq, quantized
+from treehead.backbones import embed, equalized, exporting, qdq, quantized
 from treehead.backbones.backbone import Backbone
 from treehead.data.dataset import Pixels
 from treehead.deploy.c import arriving
@@ -82,7 +82,7 @@ def backbone(pixels: Pixels) -> Backbone:
 @pytest.fixture(scope="module")
 def teacher(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory, pixels: Pixels):
     path = tmp_path_factory.mktemp("teacher") / "backbone.onnx"
-    embed.export(backbone, path, pixels[:8], 1)
+    exporting.write(backbone, path, pixels[:8], 1)
     return embed.with_onnx(path, 1)
 
 
@@ -101,7 +101,7 @@ def trained(request: pytest.FixtureRequest, backbone: Backbone, teacher: embed.R
 def written(trained: Any, backbone: Backbone, pixels: Pixels, tmp_path_factory: Any) -> Path:
     path = tmp_path_factory.mktemp("int8") / "backbone.onnx"
     whole = Backbone(quantized.settled(trained[0]), 10, 16, **NORMALIZATION)
-    embed.export(whole, path, pixels[:32], 1, rounds=True)
+    exporting.write(whole, path, pixels[:32], 1, rounds=True)
     return path
 
 
@@ -233,7 +233,7 @@ def test_matrices_of_packed_heads_are_stored_without_loss(bits: int, tmp_path: P
     layer = nn.Linear(30, 7)
     layer.weight.data = torch.from_numpy(whole)
     free = {0: torch.export.Dim("n")}
-    model = qdq.exported(layer, torch.zeros(2, 30), ("x", "y"), free)
+    model = exporting.exported(layer, torch.zeros(2, 30), ("x", "y"), free)
     made = qdq.whole_matrices(model)
     onnx.checker.check_model(made, full_check=True)
     stored = [one for one in made.graph.initializer if len(one.dims) == 2]
@@ -244,7 +244,7 @@ def test_matrices_of_packed_heads_are_stored_without_loss(bits: int, tmp_path: P
         run.run(None, {"x": x})[0], layer(torch.from_numpy(x)).detach(), rtol=1e-5, atol=1e-5
     )
     free_floats = qdq.whole_matrices(
-        qdq.exported(nn.Linear(30, 7), torch.zeros(2, 30), ("x", "y"), free)
+        exporting.exported(nn.Linear(30, 7), torch.zeros(2, 30), ("x", "y"), free)
     )
     assert all(
         one.data_type == onnx.TensorProto.FLOAT
@@ -278,7 +278,7 @@ def test_equalising_changes_no_feature_but_by_its_divisor():
     made = quantized.prepared(Chained(), 16, None).eval()
     images = torch.randn(64, 3, 16, 16)
     before = made(images)
-    divided = quantized.equalize(made, [images])
+    divided = equalized.equalize(made, [images])
     after = made(images)
     torch.testing.assert_close(after * divided, before, rtol=1e-4, atol=1e-4)
     assert before.std(0).max() > 30 * before.std(0).min()
@@ -294,9 +294,65 @@ def test_equalised_channels_lose_less_by_rounding():
     errors = []
     for equal in (False, True):
         made = quantized.prepared(wanted, 16, None).eval()
-        divided = quantized.equalize(made, [images]) if equal else 1
+        divided = equalized.equalize(made, [images]) if equal else 1
         made.train()(images)
         quantized.set_phase(made, 1, rounds=True)
         apart = made.eval()(images) * divided - wanted(images)
         errors.append((apart.square().mean(0) / wanted(images).var(0)).mean())
     assert errors[1] < 0.5 * errors[0]
+
+
+class Flattened(nn.Module):
+    """Its linear layer reads pixels, not channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.LeakyReLU(0.1, inplace=True))
+        self.normed = nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6, affine=False))
+        self.last = nn.Linear(6 * 16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.normed(self.maps(x)).relu().flatten(1))
+
+
+class Tokens(nn.Module):
+    """Its layers read the last axis, and its activation is not on maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, stride=4)
+        self.layers = nn.Sequential(nn.Linear(6, 1200), nn.GELU(), nn.Linear(1200, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(self.patches(x).flatten(2).transpose(1, 2)).mean(1)
+
+
+class Twice(nn.Module):
+    """Its features are read once more within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again = nn.Conv2d(3, 10, 4, stride=4), nn.Conv2d(10, 10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).mean((2, 3), keepdim=True)
+        return (x + self.again(x)).flatten(1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [Flattened, Tokens, Twice])
+def test_what_depends_on_more_than_a_channel_is_not_scaled(kind: type[nn.Module]):
+    torch.manual_seed(0)
+    network, images = kind().eval(), torch.randn(16, 3, 16, 16)
+    made = quantized.prepared(network, 16, 1000).eval()
+    quantized.set_phase(made, 1, rounds=False)
+    torch.testing.assert_close(made(images), network(images), rtol=1e-4, atol=1e-5)
+    divided = equalized.equalize(made, [images])
+    torch.testing.assert_close(made(images) * divided, network(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_calibration_without_images_is_one_sentence(
+    backbone: Backbone, teacher: embed.Run, pixels: Pixels
+):
+    with pytest.raises(InputError, match=r"needs two images of train.*lower dataset\.val_fraction"):
+        distillation.quantize(backbone, teacher, pixels[:1], pixels, SETTINGS)

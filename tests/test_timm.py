@@ -18,7 +18,7 @@ from torch import Tensor
 from training import SETTINGS, coloured
 
 from treehead.artifacts import InputError
-from treehead.backbones import embed, initial, inputs, weights
+from treehead.backbones import embed, exporting, initial, inputs, weights
 from treehead.backbones.backbone import Backbone, brought, build, hosted, network_of
 from treehead.config import architectures
 from treehead.training import finetune
@@ -57,7 +57,7 @@ def test_a_model_of_timm_trains_and_is_exported(tmp_path: Path, name: str, size:
     _, history = finetune.finetune(backbone, train, val, SETTINGS)
     assert np.isfinite(history[0].loss)
     onnx = tmp_path / "backbone.onnx"
-    embed.export(backbone, onnx, val.pixels, 1)
+    exporting.write(backbone, onnx, val.pixels, 1)
     features = embed.embed(train.pixels, ["identity", "flip"], embed.with_onnx(onnx, 1), 3, "")
     assert features.shape == (2, 8, dim)
     assert np.isfinite(features).all()

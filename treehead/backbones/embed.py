@@ -11,8 +11,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from treehead.artifacts import replacing
-from treehead.backbones import qdq, weights
+from treehead.backbones import weights
 from treehead.backbones.backbone import build
 from treehead.console import progress
 from treehead.data.dataset import Pixels
@@ -42,51 +41,6 @@ def frozen(network: nn.Module) -> Iterator[None]:
     yield
     if state_hash(network) != before:
         raise RuntimeError("the backbone changed although it is frozen")
-
-
-# Largest allowed differences from the eager network: of a feature, relative to the largest one; and
-# of one that rounds, whose sums runtimes round by a level here and there, root mean squares.
-TOLERANCE, ROUNDING = 1e-4, 0.2
-
-
-def export(
-    backbone: nn.Module, path: str | Path, probe: np.ndarray, threads: int, rounds: bool = False
-) -> float:
-    """Write the backbone as ONNX, uint8 images in, features out, and compare it with the eager one.
-
-    Args:
-        backbone: maps images (n, 3, h, w) to features (n, dim); put into eval mode here.
-        path: the .onnx file to write.
-        probe: images uint8 (n, 3, h, w), n >= 2, on which both must agree.
-        threads: threads of the comparison.
-        rounds: whether the network rounds, as `quantized` does.
-
-    Returns:
-        The relative difference: of the largest values, or of root mean squares if it rounds.
-
-    Raises:
-        RuntimeError: the export differs by more than is allowed, or the backbone changed.
-    """
-    images = torch.from_numpy(probe)
-    with replacing(path) as temporary, frozen(backbone):
-        model = qdq.exported(backbone, images, ("images", "features"), {0: torch.export.Dim("n")})
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
-        with torch.inference_mode():
-            eager = backbone(images).numpy()
-        size = _root_mean_square if rounds else _largest
-        apart = size(with_onnx(temporary, threads)(probe) - eager)
-        difference = apart / size(eager) if apart else 0.0
-        if not difference <= (ROUNDING if rounds else TOLERANCE):
-            raise RuntimeError(f"the exported backbone differs from the eager one by {difference}")
-    return difference
-
-
-def _largest(x: np.ndarray) -> float:
-    return float(np.abs(x).max())
-
-
-def _root_mean_square(x: np.ndarray) -> float:
-    return float(np.sqrt(np.square(x, dtype=np.float64).mean()))
 
 
 def with_onnx(path: str | Path, threads: int) -> Run:

@@ -1,74 +1,16 @@
-"""ONNX of a network that rounds: QuantizeLinear and DequantizeLinear (QDQ), and whole numbers.
+"""The ONNX graph of a network that rounds: whole numbers in place of the exporter's floats.
 
-By such pairs runtimes know that a layer between two of them may be computed in whole numbers.
+QuantizeLinear and DequantizeLinear (QDQ) stand where it rounds. By such pairs runtimes know that a
+layer between two of them may be computed in whole numbers.
 """
-
-from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.helper import make_node
-from onnxscript import opset20 as op
-from torch import Tensor, nn
-
-from treehead.backbones import quantized
 
 # Their results are values of their input, and stay on its grid.
 _CHOOSING = {"Flatten", "MaxPool", "Pad", "ReduceMax", "Reshape", "Squeeze", "Transpose"}
-
-
-def _rounded(x: Any, scale: float, zero: int) -> Any:
-    step = op.Constant(value=numpy_helper.from_array(np.float32(scale)))
-    start = op.Constant(value=numpy_helper.from_array(np.uint8(zero)))
-    return op.DequantizeLinear(op.QuantizeLinear(x, step, start), step, start)
-
-
-def _rounded_rows(weight: Any, scale: Any) -> Any:
-    start = op.Cast(op.Mul(scale, 0.0), to=onnx.TensorProto.INT8)
-    numbers = op.QuantizeLinear(weight, scale, start, axis=0)
-    return op.DequantizeLinear(numbers, scale, start, axis=0)
-
-
-_TRANSLATIONS = {
-    quantized.rounded._opoverload: _rounded,
-    quantized.rounded_rows._opoverload: _rounded_rows,
-}
-
-
-def exported(
-    module: nn.Module, example: Tensor, names: tuple[str, str], free: dict[int, Any]
-) -> ModelProto:
-    """A module as ONNX, with the roundings of `quantized` as QDQ and no trace of this machine.
-
-    Args:
-        module: maps one tensor to another; put into eval mode here.
-        example: an input.
-        names: of input and output.
-        free: the axes of the input that are not fixed, each a `torch.export.Dim`.
-    """
-    program = torch.onnx.export(
-        module.eval(),
-        (example,),
-        dynamo=True,
-        verbose=False,
-        input_names=[names[0]],
-        output_names=[names[1]],
-        dynamic_shapes=(free,),
-        custom_translation_table=_TRANSLATIONS,
-    )
-    return completed(_without_traces(program.model_proto))
-
-
-def _without_traces(model: ModelProto) -> ModelProto:
-    """The model without the exporter's metadata, which holds paths of the machine."""
-    graph = model.graph
-    parts = [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]
-    for part in parts:
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return model
 
 
 def completed(model: ModelProto) -> ModelProto:

@@ -7,7 +7,6 @@ estimator of Bengio et al., 2013), but none beyond the ends of its range.
 
 import copy
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,41 +15,33 @@ from torch import Tensor, fx, nn
 
 from treehead.artifacts import InputError, read_tensors, write_tensors
 
-_ATEN = torch.ops.aten
-_LAYERS = {_ATEN.conv2d.default, _ATEN.linear.default}
-_DROPOUT = {_ATEN.dropout.default, _ATEN.feature_dropout.default}
-_RELU = _ATEN.relu.default
+ATEN = torch.ops.aten
+LAYERS = {ATEN.conv2d.default, ATEN.linear.default}
+_DROPOUT = {ATEN.dropout.default, ATEN.feature_dropout.default}
+_RELU = ATEN.relu.default
 # Smooth activations that a ReLU can stand for.
 _SMOOTH = {
-    _ATEN.hardswish.default: F.hardswish,
-    _ATEN.silu.default: F.silu,
-    _ATEN.gelu.default: F.gelu,
-}
-# Operations that change their input, which a rounding before them needs as it was.
-_IN_PLACE = {
-    _ATEN.add_.Tensor: _ATEN.add.Tensor,
-    _ATEN.dropout_.default: _ATEN.dropout.default,
-    _ATEN.hardswish_.default: _ATEN.hardswish.default,
-    _ATEN.hardtanh_.default: _ATEN.hardtanh.default,
-    _ATEN.mul_.Tensor: _ATEN.mul.Tensor,
-    _ATEN.relu_.default: _RELU,
-    _ATEN.silu_.default: _ATEN.silu.default,
+    ATEN.hardswish.default: F.hardswish,
+    ATEN.silu.default: F.silu,
+    ATEN.gelu.default: F.gelu,
 }
 # Their results are values that their inputs have, so they stay on its grid.
 _CHOOSING = {
-    _ATEN.amax.default,
-    _ATEN.contiguous.default,
-    _ATEN.flatten.using_ints,
-    _ATEN.max_pool2d.default,
-    _ATEN.pad.default,
-    _ATEN.permute.default,
-    _ATEN.reshape.default,
-    _ATEN.select.int,
-    _ATEN.slice.Tensor,
-    _ATEN.transpose.int,
-    _ATEN.view.default,
+    ATEN.amax.default,
+    ATEN.contiguous.default,
+    ATEN.flatten.using_ints,
+    ATEN.max_pool2d.default,
+    ATEN.pad.default,
+    ATEN.permute.default,
+    ATEN.reshape.default,
+    ATEN.select.int,
+    ATEN.slice.Tensor,
+    ATEN.transpose.int,
+    ATEN.view.default,
 }
 LEVELS = 255  # of a grid, above its lowest value
+# How many values of a batch its range is judged by, and which shares of the whole range are tried.
+_SEEN, _JUDGED, _SHARES = 2**16, 2**12, torch.linspace(0.3, 1, 29)
 _LARGEST = 127  # of a weight: symmetric, so that no zero point is needed
 
 
@@ -81,7 +72,7 @@ def _keep_rounded(ctx: Any, inputs: tuple[Tensor, float, int], output: Tensor) -
 
 def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     (output,) = ctx.saved_tensors
-    return _ATEN.hardtanh_backward(gradient, output, *ctx.ends), None, None
+    return ATEN.hardtanh_backward(gradient, output, *ctx.ends), None, None
 
 
 rounded.register_autograd(_straight_through, setup_context=_keep_rounded)
@@ -136,10 +127,6 @@ class Grid(nn.Module):
         self.high += share * (high - self.high)
 
 
-# How many values of a batch its range is judged by, and which shares of the whole range are tried.
-_SEEN, _JUDGED, _SHARES = 2**16, 2**12, torch.linspace(0.3, 1, 29)
-
-
 def best_range(x: Tensor) -> tuple[float, float]:
     """The range, a share of that of x and 0, whose rounding has the least mean squared error."""
     if x.ndim == 4:  # some pixels of each map
@@ -152,8 +139,8 @@ def best_range(x: Tensor) -> tuple[float, float]:
     values = values[:: len(values) // _JUDGED + 1]
     scale = (_SHARES * (high - low) / LEVELS).to(x.device)[:, None]
     zero = round(-low / (high - low) * LEVELS)
-    rounded = (values / scale).round().clamp(-zero, LEVELS - zero) * scale
-    share = _SHARES[(rounded - values).square().mean(1).argmin().item()].item()
+    tried = (values / scale).round().clamp(-zero, LEVELS - zero) * scale
+    share = _SHARES[(tried - values).square().mean(1).argmin().item()].item()
     return low * share, high * share
 
 
@@ -250,7 +237,7 @@ def _traced(network: nn.Module, size: int) -> fx.GraphModule:
         ) from error
     module = program.module()
     for node in list(module.graph.nodes):
-        node.target = _IN_PLACE.get(node.target, node.target)
+        node.target = _pure(node.target)
         if node.op == "call_module":  # a check of the images' shape
             module.graph.erase_node(node)
         elif node.target in _DROPOUT:
@@ -260,19 +247,34 @@ def _traced(network: nn.Module, size: int) -> fx.GraphModule:
     return module
 
 
+def _pure(target: Any) -> Any:
+    """An operation that leaves its input as it is, as a rounding before it needs, for any."""
+    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
+        return target
+    return getattr(getattr(ATEN, target._opname.removesuffix("_")), target._overloadname)
+
+
 def _folded(traced: fx.GraphModule) -> dict[fx.Node, tuple[Tensor, Tensor]]:
     """Take BatchNorm out of the graph; return the weight and bias of each layer that includes it.
 
     Behind max pooling that needs positive gains, which change no order. Other BatchNorm stays.
     """
-    layers = {node: _own(traced, node) for node in traced.graph.nodes if node.target in _LAYERS}
+    layers = {node: _own(traced, node) for node in traced.graph.nodes if node.target in LAYERS}
     for node in list(traced.graph.nodes):
-        if node.target != _ATEN.batch_norm.default:
+        if node.target != ATEN.batch_norm.default:
             continue
-        gain, shift, mean, variance = (_value(traced, part) for part in node.args[1:5])
+        if node.args[3] is None:  # it has no statistics but those of each batch
+            continue
+        mean, variance = (_value(traced, part) for part in node.args[3:5])
+        gain, shift = (
+            constant(mean) if part is None else _value(traced, part)
+            for part, constant in zip(
+                node.args[1:3], (torch.ones_like, torch.zeros_like), strict=True
+            )
+        )
         gain = gain / (variance + node.args[7]).sqrt()
         layer = node.args[0]
-        if layer.target == _ATEN.max_pool2d.default and (gain > 0).all() and len(layer.users) == 1:
+        if layer.target == ATEN.max_pool2d.default and (gain > 0).all() and len(layer.users) == 1:
             layer = layer.args[0]
         if layer in layers and len(layer.users) == 1:
             weight, bias = layers[layer]
@@ -294,8 +296,8 @@ def _value(traced: fx.GraphModule, node: fx.Node) -> Tensor:
     """A parameter or a buffer; one that the network computes can't be quantised."""
     if node.op != "get_attr":
         raise InputError(
-            f"The backbone can't be quantised, since it computes a weight ({node}); quantize other "
-            "networks, or write it as a plain layer."
+            f"The backbone can't be quantised, since it computes a weight ({node}); store it as a "
+            "parameter."
         )
     return fx.graph_module._get_attr(traced, node.target).detach().clone()
 
@@ -311,16 +313,17 @@ def _add(traced: fx.GraphModule, layer: fx.Node, number: int, weight: Tensor, bi
 
 def _becomes_relu(node: fx.Node, above: float) -> bool:
     """Whether ReLU stands for a smooth activation, by the pixels of its maps."""
-    return node.target in _SMOOTH and math.prod(node.meta["val"].shape[2:]) > above
+    shape = node.meta["val"].shape if node.target in _SMOOTH else ()
+    return len(shape) == 4 and math.prod(shape[2:]) > above
 
 
 def _split_silu(traced: fx.GraphModule, above: float) -> None:
     """Write SiLU as x * sigmoid(x), both of which have kernels of 8 bits."""
     for node in list(traced.graph.nodes):
-        if node.target == _ATEN.silu.default and not _becomes_relu(node, above):
+        if node.target == ATEN.silu.default and not _becomes_relu(node, above):
             with traced.graph.inserting_before(node):
-                sigmoid = traced.graph.call_function(_ATEN.sigmoid.default, node.args)
-                product = traced.graph.call_function(_ATEN.mul.Tensor, (node.args[0], sigmoid))
+                sigmoid = traced.graph.call_function(ATEN.sigmoid.default, node.args)
+                product = traced.graph.call_function(ATEN.mul.Tensor, (node.args[0], sigmoid))
             sigmoid.meta, product.meta = node.meta, node.meta
             node.replace_all_uses_with(product)
             traced.graph.erase_node(node)
@@ -347,10 +350,11 @@ def _place_grids(traced: fx.GraphModule, above: float) -> None:
             grid = Grid(_SMOOTH.get(node.target), relu=True)
         traced.add_submodule(f"grid{number}", grid)
         with traced.graph.inserting_after(node):
-            rounded = traced.graph.call_module(f"grid{number}", (node,))
-        node.replace_all_uses_with(rounded, delete_user_cb=lambda user, own=rounded: user != own)
+            placed = traced.graph.call_module(f"grid{number}", (node,))
+        placed.meta["val"] = node.meta["val"]
+        node.replace_all_uses_with(placed, delete_user_cb=lambda user, own=placed: user != own)
         if is_relu(node):
-            rounded.args = (node.args[0],)
+            placed.args = (node.args[0],)
             traced.graph.erase_node(node)
         number += 1
 
@@ -376,121 +380,6 @@ def set_phase(network: nn.Module, bent: float, rounds: bool) -> None:
             module.sharpness = 1 / (1 - bent) if bent < 0.99 else torch.inf
         if isinstance(module, Grid | Weight):
             module.rounding = rounds
-
-
-# Operations that scale with each channel of their input, and mix no channels.
-_BY_CHANNEL = {
-    _ATEN.adaptive_avg_pool2d.default,
-    _ATEN.avg_pool2d.default,
-    _ATEN.flatten.using_ints,
-    _ATEN.max_pool2d.default,
-    _ATEN.mean.dim,
-    _ATEN.mul.Tensor,
-    _ATEN.pad.default,
-}
-_PIXELS = {2, 3, -1, -2}  # axes of maps (n, channels, h, w)
-# No channel is scaled by more than this.
-_MOST = 64.0
-
-
-class _Mixed(Exception):
-    """A channel does not stay by itself until layers read it."""
-
-
-@torch.no_grad()
-def equalize(network: fx.GraphModule, batches: list[Tensor]) -> Tensor:
-    """Scale channels so that one grid suits all of them, and scale them back where they are read.
-
-    Exact where what is between two layers scales with each channel: ReLU, pooling, a product
-    (cross-layer equalisation: Nagel et al., ICCV 2019, section 4.1). Channels that only depthwise
-    layers read get the same range, since a weight has a scale for each row. Those that a full layer
-    reads, whose columns share them, go half of the way (Xiao et al., ICML 2023, equation 4).
-    Features get the same deviation.
-
-    Args:
-        network: prepared, with ReLUs in place of what they stand for; its ranges are found anew.
-        batches: what it reads of some images.
-
-    Returns:
-        By what its features are divided from now on, (dim,).
-    """
-    pairs = {}
-    for grid in network.graph.find_nodes(op="call_module"):
-        if grid.args and grid.args[0].target in _LAYERS:
-            try:
-                pairs[grid] = list(_readers(network, grid))
-            except _Mixed:
-                continue
-    largest, deviation = _observed(network, list(pairs), batches)
-    divided = torch.ones_like(deviation)
-    for grid, readers in pairs.items():
-        weights = [network.get_submodule(reader.args[1].target) for reader in readers]
-        full = [weight for weight in weights if weight.unit.shape[1] > 1]
-        gain = largest[grid] if readers else deviation
-        if full:
-            columns = torch.stack([_columns(weight) for weight in full]).amax(0)
-            gain = (gain / columns.clamp_min(1e-12)).sqrt()
-        gain = torch.where(gain > 0, gain, 1.0)
-        gain = (gain / gain.log().mean().exp()).clamp(1 / _MOST, _MOST)
-        for part in grid.args[0].args[1:3]:
-            module = network.get_submodule(part.target)
-            module.unit.div_(gain.view(-1, *[1] * (module.unit.ndim - 1)))
-        for weight in weights:
-            axis = (1, -1) if weight.unit.shape[1] > 1 else (-1, 1)
-            weight.unit.mul_(gain.view(*axis, *[1] * (weight.unit.ndim - 2)))
-        divided = divided if readers else gain
-    for module in network.modules():
-        if isinstance(module, Grid):
-            module.low = module.high = 0.0
-    return divided
-
-
-def _readers(network: fx.GraphModule, node: fx.Node) -> Iterator[fx.Node]:
-    """The layers that read a grid's channels; none if these are the features."""
-    for user in node.users:
-        if user.op == "output":
-            continue
-        if user.target in _LAYERS:
-            weight = network.get_submodule(user.args[1].target).unit
-            groups = user.args[6] if len(user.args) > 6 else 1
-            if groups not in (1, len(weight)):
-                raise _Mixed
-            yield user
-        elif user.op == "call_module" or user.target in _BY_CHANNEL:
-            averages_channels = user.target == _ATEN.mean.dim and not {*user.args[1]} <= _PIXELS
-            if user.args.count(node) != 1 or averages_channels:
-                raise _Mixed
-            yield from _readers(network, user)
-        else:
-            raise _Mixed
-
-
-def _observed(
-    network: fx.GraphModule, grids: list[fx.Node], batches: list[Tensor]
-) -> tuple[dict[fx.Node, Tensor], Tensor]:
-    """The largest value of each channel at each grid, and the deviation of each feature."""
-    largest: dict[str, Tensor] = {}
-
-    def observe(name: str, x: Tensor) -> None:
-        most = x.abs().amax((0, *range(2, x.ndim)))
-        largest[name] = most if name not in largest else most.maximum(largest[name])
-
-    hooks = [
-        network.get_submodule(grid.target).register_forward_hook(
-            lambda _, __, x, name=grid.target: observe(name, x)
-        )
-        for grid in grids
-    ]
-    network.eval()
-    features = torch.cat([network(batch) for batch in batches])
-    for hook in hooks:
-        hook.remove()
-    return {grid: largest[grid.target] for grid in grids}, features.std(0)
-
-
-def _columns(weight: Weight) -> Tensor:
-    """The largest weight of each column, (columns,)."""
-    return (weight.weight * weight.unit).abs().amax((0, *range(2, weight.weight.ndim)))
 
 
 def settled(network: fx.GraphModule) -> fx.GraphModule:

@@ -25,7 +25,7 @@ _USE = """```sh
 treehead predict {0} path/to/pictures --csv rows.csv
 ```
 
-Or with onnxruntime alone:
+Or with onnxruntime alone, for a picture whose mode is RGB (`treehead predict` reads others too):
 
 ```python
 import json
@@ -35,7 +35,7 @@ import onnxruntime
 from PIL import Image
 
 session = onnxruntime.InferenceSession("{0}")
-picture = np.asarray(Image.open("picture.png").convert("RGB")).transpose(2, 0, 1)
+picture = np.asarray(Image.open("picture.png")).transpose(2, 0, 1)
 (probabilities,) = session.run(["probabilities"], {{"pictures": picture[None]}})
 about = json.loads(session.get_modelmeta().custom_metadata_map["treehead"])
 print(about["classes"][probabilities[0].argmax()])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from treehead import artifacts
 from treehead.artifacts import InputError, replacing
-from treehead.backbones import qdq
+from treehead.backbones import exporting, qdq
 from treehead.backbones.backbone import Backbone
 from treehead.data.embeddings import Embeddings
 from treehead.data.taxonomy import Taxonomy
@@ -86,7 +86,7 @@ def export(classifier: Classifier, path: str | Path, whole: bool = False) -> Non
     side = torch.export.Dim("height", min=1), torch.export.Dim("width", min=1)
     example = torch.zeros(2, 3, 48, 40, dtype=torch.uint8)
     free = {0: torch.export.Dim("n"), 2: side[0], 3: side[1]}
-    model = qdq.exported(classifier, example, ("pictures", "probabilities"), free)
+    model = exporting.exported(classifier, example, ("pictures", "probabilities"), free)
     if whole:
         model = qdq.whole_matrices(model)
     onnx.helper.set_model_props(model, {KEY: json.dumps(asdict(classifier.about))})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from treehead.artifacts import InputError
-from treehead.backbones import quantized
+from treehead.backbones import equalized, quantized
 from treehead.backbones.backbone import Backbone
 from treehead.backbones.embed import Run
 from treehead.console import progress
@@ -65,9 +65,15 @@ def quantize(
         checkpoint: holds the state of an unfinished training.
 
     Raises:
-        InputError: the network can't be traced, or the training diverged.
+        InputError: the network can't be traced, there are no two images to calibrate it with, or
+            the training diverged.
         SystemExit: SIGTERM or SIGINT came; the state is kept in the checkpoint.
     """
+    if len(train) < 2:
+        raise InputError(
+            "Quantising needs two images of train to calibrate with; add pictures, or lower "
+            "dataset.val_fraction."
+        )
     torch.set_num_threads(settings["threads"])
     compute.keep_freed_memory()
     training = Distillation(backbone, teacher, train, val, settings)
@@ -152,7 +158,7 @@ class Distillation(Training):
         """From now on weights and values are rounded; before, the channels are equalised."""
         quantized.set_phase(self.student, 1, rounds=False)
         samples = self._samples()
-        self.divided = quantized.equalize(self.student, list(map(self._images, samples)))
+        self.divided = equalized.equalize(self.student, list(map(self._images, samples)))
         self._follow(samples)
         quantized.set_phase(self.student, 1, rounds=True)
         self.rounds = True

@@ -3,7 +3,7 @@
 import torch
 
 from treehead import console
-from treehead.backbones import embed, inputs, weights
+from treehead.backbones import exporting, inputs, weights
 from treehead.backbones.backbone import build
 from treehead.data import dataset
 
@@ -13,5 +13,5 @@ with console.job(snakemake.log[0]):
     backbone = build(**inputs.complete(settings["network"], given.brought, given.statistics))
     weights.into(backbone.network, given.weights)
     probe = dataset.Pixels(given.train)[:64]
-    difference = embed.export(backbone, snakemake.output[0], probe, snakemake.threads)
+    difference = exporting.write(backbone, snakemake.output[0], probe, snakemake.threads)
     console.say(f"Largest difference to the eager network: {difference:.1e}")

@@ -3,7 +3,7 @@
 import pandas
 
 from treehead import artifacts, console
-from treehead.backbones import embed, inputs, quantized, weights
+from treehead.backbones import embed, exporting, inputs, quantized, weights
 from treehead.backbones.backbone import build
 from treehead.data import dataset
 from treehead.training import checkpoint, compute, distillation
@@ -27,6 +27,6 @@ with console.job(snakemake.log[0]):
     artifacts.write_text(made.history, table.to_csv(index=False))
     quantized.save(made.weights, student)
     backbone.network = quantized.settled(student)
-    told = embed.export(backbone, made.onnx, train[:64], settings["threads"], rounds=True)
-    console.say(f"Root mean square difference to the trained network: {100 * told:.2f} %")
+    told = exporting.write(backbone, made.onnx, train[:64], settings["threads"], rounds=True)
+    console.say(f"Root mean square difference of the features to the trained network: {told:.2g}")
     state.remove()
