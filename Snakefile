@@ -33,8 +33,8 @@ include: "workflow/rules/heads.smk"
 include: "workflow/rules/hierarchy.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/deploy.smk"
-include: "workflow/rules/quantize.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/int8.smk"
 include: "workflow/rules/networks.smk"
 
 

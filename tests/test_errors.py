@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -23,7 +24,9 @@ TRAIN = "mine/train-00000-of-00001.parquet"
 @pytest.fixture
 def mine(own_dataset: Project, tmp_path: Path) -> Project:
     """A user's own data set of 6 classes, in which nothing has run, to be spoiled."""
-    return own_dataset.copy(tmp_path / "project")
+    project = own_dataset.copy(tmp_path / "project")
+    shutil.rmtree(project.folder / "resources/datasets", ignore_errors=True)  # from others' looks
+    return project
 
 
 def refused(project: Project, done: CompletedProcess[str], sentence: str, *absent: str) -> None:
@@ -116,9 +119,9 @@ def test_broken_pictures_end_the_run_in_one_sentence_and_one_report(mine: Projec
     ],
 )
 def test_a_source_without_pictures_is_told_before_anything_runs(
-    own_dataset: Project, source: str, sentence: str
+    mine: Project, source: str, sentence: str
 ):
-    project = own_dataset.having({"dataset.source": source})
+    project = mine.having({"dataset.source": source})
     refused(project, project.snakemake("--dry-run"), sentence, "results", "resources/datasets")
 
 

@@ -175,13 +175,15 @@ def test_of_a_results_folder_the_int8_classifier_is_taken_if_only_that_is_there(
 @pytest.mark.parametrize("file", prediction.FILES)
 def test_a_classifier_of_another_backbone_than_its_folder_has_is_told(tmp_path: Path, file: str):
     folder = results(tmp_path / "results", file)
-    weights = folder / "backbone/weights.safetensors"
-    weights.parent.mkdir()
+    own = {prediction.FILES[1]: "int8/backbone/weights.safetensors"}
+    part = own.get(file, "backbone/weights.safetensors")
+    weights = folder / part
+    weights.parent.mkdir(parents=True)
     weights.touch()
     with pytest.raises(InputError) as error:
         prediction.opened(folder)
     assert str(error.value) == (
-        f"{folder / file} was made of another backbone/weights.safetensors; make it again with "
+        f"{folder / file} was made of another {part}; make it again with "
         f"`snakemake --cores 4 {folder / file} --configfile CONFIG.yaml`."
     )
     digests = ABOUT.hashes | {"backbone": sha256(weights)}

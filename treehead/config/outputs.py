@@ -35,6 +35,7 @@ RESULTS = (
     "heads",
     "hierarchy10",
     "hierarchy100",
+    "int8",
     "logs",
     "networks",
     "networks.csv",

@@ -61,6 +61,55 @@ rule write_c:
         "../scripts/write_c.py"
 
 
+rule build_int8_classifier:
+    """The whole classifier with the backbone and the head in 8 bits."""
+    input:
+        **COMPLETING,
+        weights="<results>/backbone/weights.safetensors",
+        quantized="<results>/int8/backbone/weights.safetensors",
+        taxonomy="<results>/taxonomy.json",
+        val="<results>/int8/embeddings/val.safetensors",
+        choice=branch(CHOSEN, then="<results>/int8/heads/choice.json", otherwise=[]),
+        packed=expand("<results>/int8/heads/{head}/packed/{name}.bin", head=DEPLOYED, name=PACKED),
+        code=code("build_int8_classifier", *HEADS, network=True),
+    output:
+        "<results>/deploy/classifier-int8.onnx",
+    log:
+        "<results>/logs/build_int8_classifier.log",
+    threads: config["threads"]["heads"]
+    params:
+        deploy=stages.deploy_int8(config, HEADS),
+    script:
+        "../scripts/build_int8_classifier.py"
+
+
+use rule evaluate_classifier as evaluate_int8_classifier with:
+    input:
+        classifier="<results>/deploy/classifier-int8.onnx",
+        images=f"{DATASET}/test.npy",
+        table=f"{DATASET}/test.parquet",
+        predictions=expand("<results>/int8/heads/{head}/predictions.parquet", head=DEPLOYED),
+        code=code("evaluate_classifier"),
+    output:
+        "<results>/deploy/metrics-int8.json",
+    log:
+        "<results>/logs/evaluate_int8_classifier.log",
+
+
+use rule write_c as write_int8_c with:
+    input:
+        backbone="<results>/int8/backbone/backbone.onnx",
+        train="<results>/int8/embeddings/train.safetensors",
+        val="<results>/int8/embeddings/val.safetensors",
+        choice=branch(CHOSEN, then="<results>/int8/heads/choice.json", otherwise=[]),
+        packed=expand("<results>/int8/heads/{head}/packed/{name}.bin", head=DEPLOYED, name=PACKED),
+        code=code("write_c"),
+    output:
+        expand("<results>/deploy/int8/{file}", file=["head.h", "head.c", "example.c"]),
+    log:
+        "<results>/logs/write_int8_c.log",
+
+
 rule write_card:
     """The model card, in the hub's format."""
     input:
