@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "epochs": 6,
     "batch_size": 16,
     "learning_rate": 0.003,
+    "activation_bits": 8,
     "relu_above": None,
     "calibration": 64,
     "seed": 0,
@@ -201,11 +202,11 @@ def test_saved_weights_are_restored_into_the_same_network(
     path = str(tmp_path / "weights.safetensors")
     quantized.save(path, network)
     images = backbone.preprocess(torch.from_numpy(pixels[:8]))
-    restored = quantized.restored(backbone.network, 16, relu_above, path)
+    restored = quantized.restored(path, backbone.network, 16, relu_above)
     with torch.no_grad():
         assert torch.equal(restored(images), quantized.settled(network)(images))
     with pytest.raises(InputError, match=r"weights\.safetensors is of another network; delete it"):
-        quantized.restored(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), 16, relu_above, path)
+        quantized.restored(path, nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), 16, relu_above)
 
 
 class Asks(nn.Module):
@@ -270,6 +271,66 @@ class Chained(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.depthwise(self.expand(x).relu()).relu()
         return self.project(x * self.asks(x)).mean((2, 3))
+
+
+class Separable(nn.Module):
+    """Its first two convolutions have a map of three channels between them, the next two have six.
+
+    Args:
+        options: of the second convolution.
+    """
+
+    def __init__(self, **options: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(
+            nn.ZeroPad2d((0, 1, 0, 1)),
+            nn.Conv2d(3, 3, 3, stride=2, groups=3),
+            nn.Conv2d(3, 6, **{"kernel_size": 1} | options, bias=False),
+            nn.BatchNorm2d(6),
+            nn.Hardswish(),
+        )
+        self.rest = nn.Sequential(nn.Conv2d(6, 6, 3, groups=6), nn.Conv2d(6, 10, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rest(self.first(x)).mean((2, 3))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [({}, 3), ({"groups": 3}, 4), ({"padding": 1}, 4), ({"stride": 2}, 4), ({"kernel_size": 3}, 4)],
+)
+def test_convolutions_around_a_narrow_map_are_one(options: dict[str, int], layers: int):
+    torch.manual_seed(0)
+    network, images = Separable(**options), torch.randn(5, 3, 16, 16)
+    network(images)  # BatchNorm sees some
+    made = quantized.prepared(network.eval(), 16, None).eval()
+    assert sum(isinstance(part, quantized.Weight) for part in made.modules()) == layers
+    torch.testing.assert_close(made(images), network(images), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_values_of_16_bits_lose_next_to_nothing(backbone: Backbone, pixels: Pixels, tmp_path: Path):
+    images = backbone.preprocess(torch.from_numpy(pixels[:]))
+    wanted, apart, path = backbone.network(images), {}, tmp_path / "backbone.onnx"
+    for bits in (8, 16):
+        made = quantized.prepared(backbone.network, 16, None, bits)
+        made.train()(images)
+        for part in made.modules():  # weights stay as they are
+            if isinstance(part, quantized.Grid):
+                part.rounding = True
+        apart[bits] = (made.eval()(images) - wanted).square().mean().sqrt()
+    assert apart[16] < 0.02 * apart[8]
+    whole = Backbone(quantized.settled(made), 10, 16, **NORMALIZATION)
+    exporting.write(whole, path, pixels[:32], 1, rounds=True)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    found = embed.with_onnx(path, 1)(pixels[:])
+    arrive = arriving.features(str(path), found)
+    numbers, out = arrive.quantized(found)
+    assert (arrive.bits, numbers.dtype, out) == (16, np.int16, 0)
+    np.testing.assert_allclose(
+        arrive.scale * (numbers.astype(float) - arrive.zero), found, atol=1e-6
+    )
 
 
 @torch.no_grad()

@@ -6,16 +6,17 @@ import torch
 from torch import Tensor, fx
 
 from treehead.backbones import quantized
+from treehead.backbones.folding import ATEN, LAYERS
 
 # Operations that scale with each channel of their input, and mix no channels.
 _BY_CHANNEL = {
-    quantized.ATEN.adaptive_avg_pool2d.default,
-    quantized.ATEN.avg_pool2d.default,
-    quantized.ATEN.flatten.using_ints,
-    quantized.ATEN.max_pool2d.default,
-    quantized.ATEN.mean.dim,
-    quantized.ATEN.mul.Tensor,
-    quantized.ATEN.pad.default,
+    ATEN.adaptive_avg_pool2d.default,
+    ATEN.avg_pool2d.default,
+    ATEN.flatten.using_ints,
+    ATEN.max_pool2d.default,
+    ATEN.mean.dim,
+    ATEN.mul.Tensor,
+    ATEN.pad.default,
 }
 _PIXELS = {2, 3, -1, -2}  # axes of maps (n, channels, h, w)
 # No channel is scaled by more than this.
@@ -74,7 +75,7 @@ def _pairs(network: fx.GraphModule) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
     There are none if the channels are the features.
     """
     for grid in network.graph.find_nodes(op="call_module"):
-        if not grid.args or grid.args[0].target not in quantized.LAYERS:
+        if not grid.args or grid.args[0].target not in LAYERS:
             continue
         try:
             readers = list(_readers(network, grid, grid.meta["val"].shape[1]))
@@ -95,15 +96,15 @@ def _readers(network: fx.GraphModule, node: fx.Node, channels: int) -> Iterator[
     for user in node.users:
         if user.op == "output":
             yield None
-        elif user.target in quantized.LAYERS:
-            maps = user.target == quantized.ATEN.conv2d.default
+        elif user.target in LAYERS:
+            maps = user.target == ATEN.conv2d.default
             weight = network.get_submodule(user.args[1].target).unit
             groups = user.args[6] if len(user.args) > 6 else 1
             if node.meta["val"].ndim != (4 if maps else 2) or groups not in (1, len(weight)):
                 raise _Mixed
             yield user
         elif user.op == "call_module" or user.target in _BY_CHANNEL:
-            over = {*user.args[1]} if user.target == quantized.ATEN.mean.dim else set()
+            over = {*user.args[1]} if user.target == ATEN.mean.dim else set()
             same = user.meta["val"].ndim in (2, 4) and user.meta["val"].shape[1] == channels
             if user.args.count(node) != 1 or not same or not over <= _PIXELS:
                 raise _Mixed

@@ -58,9 +58,9 @@ def _root_mean_square(x: np.ndarray) -> float:
     return float(np.sqrt(np.square(x, dtype=np.float64).mean()))
 
 
-def _rounded(x: Any, scale: float, zero: int) -> Any:
+def _rounded(x: Any, scale: float, zero: int, bits: int) -> Any:
     step = op.Constant(value=numpy_helper.from_array(np.float32(scale)))
-    start = op.Constant(value=numpy_helper.from_array(np.uint8(zero)))
+    start = op.Constant(value=numpy_helper.from_array(np.dtype(f"uint{bits}").type(zero)))
     return op.DequantizeLinear(op.QuantizeLinear(x, step, start), step, start)
 
 
@@ -95,6 +95,7 @@ def exported(
         input_names=[names[0]],
         output_names=[names[1]],
         dynamic_shapes=(free,),
+        opset_version=21 if quantized.bits_of(module) > 8 else 20,
         custom_translation_table=_TRANSLATIONS,
     )
     return qdq.completed(_without_traces(program.model_proto))

@@ -1,7 +1,7 @@
-"""A network as whole numbers of 8 bits: its graph with rounding that trains, and its ONNX.
+"""A network as whole numbers of 8 bits, or values of 16: its graph with rounding that trains.
 
-The network is traced, BatchNorm goes into the convolutions, and behind each layer stands a grid,
-which rounds to one of 256 values. Rounding passes gradients on as they are (the straight-through
+Behind each layer of the folded graph stands a grid, which rounds to one of 256 or 65,536 values.
+Rounding passes gradients on as they are (the straight-through
 estimator of Bengio et al., 2013), but none beyond the ends of its range.
 """
 
@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from treehead.artifacts import InputError, read_tensors, write_tensors
+from treehead.backbones import folding
+from treehead.backbones.folding import ATEN
 
-ATEN = torch.ops.aten
-LAYERS = {ATEN.conv2d.default, ATEN.linear.default}
-_DROPOUT = {ATEN.dropout.default, ATEN.feature_dropout.default}
 _RELU = ATEN.relu.default
 # Smooth activations that a ReLU can stand for.
 _SMOOTH = {
@@ -39,16 +38,15 @@ _CHOOSING = {
     ATEN.transpose.int,
     ATEN.view.default,
 }
-LEVELS = 255  # of a grid, above its lowest value
 # How many values of a batch its range is judged by, and which shares of the whole range are tried.
 _SEEN, _JUDGED, _SHARES = 2**16, 2**12, torch.linspace(0.3, 1, 29)
 _LARGEST = 127  # of a weight: symmetric, so that no zero point is needed
 
 
 @torch.library.custom_op("treehead::rounded", mutates_args=())
-def rounded(x: Tensor, scale: float, zero: int) -> Tensor:
-    """x (any shape) -> the nearest of `scale` times whole numbers of -zero to `LEVELS` - zero."""
-    return torch.mul(x, 1 / scale).round_().clamp_(-zero, LEVELS - zero).mul_(scale)
+def rounded(x: Tensor, scale: float, zero: int, bits: int) -> Tensor:
+    """x (any shape) -> the nearest of scale * (q - zero), q in 0 to 2**bits - 1."""
+    return torch.mul(x, 1 / scale).round_().clamp_(-zero, 2**bits - 1 - zero).mul_(scale)
 
 
 @torch.library.custom_op("treehead::rounded_rows", mutates_args=())
@@ -64,15 +62,15 @@ def _(x: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-def _keep_rounded(ctx: Any, inputs: tuple[Tensor, float, int], output: Tensor) -> None:
-    _, scale, zero = inputs
+def _keep_rounded(ctx: Any, inputs: tuple[Tensor, float, int, int], output: Tensor) -> None:
+    _, scale, zero, bits = inputs
     ctx.save_for_backward(output)
-    ctx.ends = ((0.01 - zero) * scale, (LEVELS - zero - 0.01) * scale)
+    ctx.ends = ((0.01 - zero) * scale, (2**bits - 1.01 - zero) * scale)
 
 
-def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
     (output,) = ctx.saved_tensors
-    return ATEN.hardtanh_backward(gradient, output, *ctx.ends), None, None
+    return ATEN.hardtanh_backward(gradient, output, *ctx.ends), None, None, None
 
 
 rounded.register_autograd(_straight_through, setup_context=_keep_rounded)
@@ -80,18 +78,21 @@ rounded_rows.register_autograd(lambda _, gradient: (gradient, None))
 
 
 class Grid(nn.Module):
-    """Rounds values (any shape) to 256 levels, of which 0 is one.
+    """Rounds values (any shape) to 2**bits levels, of which 0 is one.
 
-    While training it follows the values that it sees: the range is a moving average of the best
-    one for each batch. It rounds only once it has seen some and `rounding` is set.
+    While training it follows the values that it sees: with 8 bits, the range is a moving average of
+    the best one for each batch; with 16, it has all values. It rounds only once it has seen some and
+    `rounding` is set.
 
     Args:
+        bits: 8 or 16.
         smooth: an activation before the rounding that becomes a ReLU; None if there is none.
         relu: whether a ReLU is before the rounding. A range from 0 does what it does.
     """
 
-    def __init__(self, smooth: Any = None, relu: bool = False) -> None:
+    def __init__(self, bits: int, smooth: Any = None, relu: bool = False) -> None:
         super().__init__()
+        self.bits = bits
         self.smooth, self.relu = smooth, relu or smooth is not None
         self.sharpness, self.rounding = 1.0, False
         self.low, self.high = 0.0, 0.0
@@ -108,20 +109,25 @@ class Grid(nn.Module):
         if self.training:
             self._follow(x.detach())
         if self.rounding:
-            return rounded(x, *self.scale_and_zero())
+            return rounded(x, *self.scale_and_zero(), self.bits)
         if self.smooth and self.sharpness < torch.inf:
             return self.smooth(x * self.sharpness) / self.sharpness
         return x.relu() if self.relu else x
 
     def scale_and_zero(self) -> tuple[float, int]:
-        """A value is scale * (q - zero), q in 0 to `LEVELS`."""
-        scale = (self.high - self.low) / LEVELS
+        """A value is scale * (q - zero), q in 0 to 2**bits - 1."""
+        scale = (self.high - self.low) / (2**self.bits - 1)
         return scale, round(-self.low / scale)
 
     @torch.no_grad()
     def _follow(self, x: Tensor) -> None:
-        """Move the range 2 % towards the best one for a batch; the first batch sets it."""
-        low, high = best_range(x.relu() if self.relu else x)
+        """Widen the range to all that is seen; one of 8 bits moves 2 % to the best for a batch."""
+        x = x.relu() if self.relu else x
+        if self.bits > 8:
+            self.low = min(self.low, x.min().item())
+            self.high = max(self.high, x.max().item(), 1e-6)
+            return
+        low, high = best_range(x)
         share = 0.02 if self.high > self.low else 1.0
         self.low += share * (low - self.low)
         self.high += share * (high - self.high)
@@ -136,10 +142,10 @@ def best_range(x: Tensor) -> tuple[float, float]:
     low, high = min(values.min().item(), 0.0), max(values.max().item(), 0.0)
     if high == low:
         return 0.0, 1.0
-    values = values[:: len(values) // _JUDGED + 1]
-    scale = (_SHARES * (high - low) / LEVELS).to(x.device)[:, None]
-    zero = round(-low / (high - low) * LEVELS)
-    tried = (values / scale).round().clamp(-zero, LEVELS - zero) * scale
+    values, top = values[:: len(values) // _JUDGED + 1], 2**8 - 1
+    scale = (_SHARES * (high - low) / top).to(x.device)[:, None]
+    zero = round(-low / (high - low) * top)
+    tried = (values / scale).round().clamp(-zero, top - zero) * scale
     share = _SHARES[(tried - values).square().mean(1).argmin().item()].item()
     return low * share, high * share
 
@@ -196,7 +202,9 @@ class Bias(nn.Module):
         return self.bias * self.unit
 
 
-def prepared(network: nn.Module, size: int, relu_above: float | None) -> fx.GraphModule:
+def prepared(
+    network: nn.Module, size: int, relu_above: float | None, activation_bits: int = 8
+) -> fx.GraphModule:
     """A network with rounding behind each layer, none of which rounds yet.
 
     Args:
@@ -204,16 +212,17 @@ def prepared(network: nn.Module, size: int, relu_above: float | None) -> fx.Grap
         size: side of its images in pixels.
         relu_above: on maps of more pixels than this, ReLU stands for HardSwish, SiLU and GELU; on
             none if it is None.
+        activation_bits: of each value, 8 or 16; weights have 8.
 
     Raises:
         InputError: the network can't be traced.
     """
     above = math.inf if relu_above is None else relu_above
-    traced = _traced(network, size)
-    for number, (layer, (weight, bias)) in enumerate(_folded(traced).items()):
+    traced, layers = folding.folded(network, size)
+    for number, (layer, (weight, bias)) in enumerate(layers.items()):
         _add(traced, layer, number, weight, bias)
     _split_silu(traced, above)
-    _place_grids(traced, above)
+    _place_grids(traced, above, activation_bits)
     traced.graph.eliminate_dead_code()
     for parameter in traced.parameters():
         parameter.requires_grad_(False)
@@ -222,84 +231,6 @@ def prepared(network: nn.Module, size: int, relu_above: float | None) -> fx.Grap
         if isinstance(module, Weight | Bias):
             module.requires_grad_(True)
     return made
-
-
-def _traced(network: nn.Module, size: int) -> fx.GraphModule:
-    """The operations of a network in eval mode, without dropout."""
-    images, batch = torch.zeros(2, 3, size, size), torch.export.Dim("n", min=1)
-    try:
-        program = torch.export.export(network.eval(), (images,), dynamic_shapes=({0: batch},))
-    except Exception as error:  # of torch's tracing, many kinds
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"The backbone can't be quantised, since torch.export can't trace it ({reason}); "
-            "remove branches on values of the images."
-        ) from error
-    module = program.module()
-    for node in list(module.graph.nodes):
-        node.target = _pure(node.target)
-        if node.op == "call_module":  # a check of the images' shape
-            module.graph.erase_node(node)
-        elif node.target in _DROPOUT:
-            node.replace_all_uses_with(node.args[0])
-            module.graph.erase_node(node)
-    module.graph.eliminate_dead_code()
-    return module
-
-
-def _pure(target: Any) -> Any:
-    """An operation that leaves its input as it is, as a rounding before it needs, for any."""
-    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
-        return target
-    return getattr(getattr(ATEN, target._opname.removesuffix("_")), target._overloadname)
-
-
-def _folded(traced: fx.GraphModule) -> dict[fx.Node, tuple[Tensor, Tensor]]:
-    """Take BatchNorm out of the graph; return the weight and bias of each layer that includes it.
-
-    Behind max pooling that needs positive gains, which change no order. Other BatchNorm stays.
-    """
-    layers = {node: _own(traced, node) for node in traced.graph.nodes if node.target in LAYERS}
-    for node in list(traced.graph.nodes):
-        if node.target != ATEN.batch_norm.default:
-            continue
-        if node.args[3] is None:  # it has no statistics but those of each batch
-            continue
-        mean, variance = (_value(traced, part) for part in node.args[3:5])
-        gain, shift = (
-            constant(mean) if part is None else _value(traced, part)
-            for part, constant in zip(
-                node.args[1:3], (torch.ones_like, torch.zeros_like), strict=True
-            )
-        )
-        gain = gain / (variance + node.args[7]).sqrt()
-        layer = node.args[0]
-        if layer.target == ATEN.max_pool2d.default and (gain > 0).all() and len(layer.users) == 1:
-            layer = layer.args[0]
-        if layer in layers and len(layer.users) == 1:
-            weight, bias = layers[layer]
-            rows = gain.view(-1, *[1] * (weight.ndim - 1))
-            layers[layer] = weight * rows, (bias - mean) * gain + shift
-            node.replace_all_uses_with(node.args[0])
-            traced.graph.erase_node(node)
-    return layers
-
-
-def _own(traced: fx.GraphModule, layer: fx.Node) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution or a linear layer; without one, 0."""
-    weight = _value(traced, layer.args[1])
-    bias = layer.args[2] if len(layer.args) > 2 else None
-    return weight, torch.zeros(len(weight)) if bias is None else _value(traced, bias)
-
-
-def _value(traced: fx.GraphModule, node: fx.Node) -> Tensor:
-    """A parameter or a buffer; one that the network computes can't be quantised."""
-    if node.op != "get_attr":
-        raise InputError(
-            f"The backbone can't be quantised, since it computes a weight ({node}); store it as a "
-            "parameter."
-        )
-    return fx.graph_module._get_attr(traced, node.target).detach().clone()
 
 
 def _add(traced: fx.GraphModule, layer: fx.Node, number: int, weight: Tensor, bias: Tensor) -> None:
@@ -329,7 +260,7 @@ def _split_silu(traced: fx.GraphModule, above: float) -> None:
             traced.graph.erase_node(node)
 
 
-def _place_grids(traced: fx.GraphModule, above: float) -> None:
+def _place_grids(traced: fx.GraphModule, above: float, bits: int) -> None:
     """Put a grid behind the images and each operation that makes new values.
 
     A grid takes the place of a ReLU.
@@ -345,9 +276,9 @@ def _place_grids(traced: fx.GraphModule, above: float) -> None:
         users = list(node.users)
         if len(users) == 1 and is_relu(users[0]) and node.op != "placeholder":
             continue
-        grid = Grid()
+        grid = Grid(bits)
         if is_relu(node):
-            grid = Grid(_SMOOTH.get(node.target), relu=True)
+            grid = Grid(bits, _SMOOTH.get(node.target), relu=True)
         traced.add_submodule(f"grid{number}", grid)
         with traced.graph.inserting_after(node):
             placed = traced.graph.call_module(f"grid{number}", (node,))
@@ -392,14 +323,16 @@ def settled(network: fx.GraphModule) -> fx.GraphModule:
     return made.eval().requires_grad_(False)
 
 
-def restored(network: nn.Module, size: int, relu_above: float | None, path: str) -> fx.GraphModule:
+def restored(
+    path: str, network: nn.Module, size: int, relu_above: float | None, activation_bits: int = 8
+) -> fx.GraphModule:
     """A network with the weights and ranges that were trained, ready for the export.
 
     Args:
-        network: with the float weights; size and relu_above as for `prepared`.
         path: what `save` wrote.
+        network: with the float weights; size, relu_above and activation_bits as for `prepared`.
     """
-    made = prepared(network, size, relu_above)
+    made = prepared(network, size, relu_above, activation_bits)
     try:
         made.load_state_dict({k: torch.from_numpy(v) for k, v in read_tensors(path).items()})
     except RuntimeError as error:
@@ -412,3 +345,8 @@ def restored(network: nn.Module, size: int, relu_above: float | None, path: str)
 def save(path: str, network: fx.GraphModule) -> None:
     """Write the weights and ranges of a prepared network as safetensors."""
     write_tensors(path, {name: value.numpy() for name, value in network.state_dict().items()})
+
+
+def bits_of(module: nn.Module) -> int:
+    """The bits of the values between its layers; 0 if it does not round."""
+    return max((part.bits for part in module.modules() if isinstance(part, Grid)), default=0)

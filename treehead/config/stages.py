@@ -283,7 +283,8 @@ def deploy(config: Config, heads: dict[str, Head]) -> Config:
 
 def deploy_int8(config: Config, heads: dict[str, Head]) -> Config:
     """The same with the backbone in 8 bits."""
-    return deploy(config, heads) | _part(config["quantize"], "relu_above")
+    rounding = _part(config["quantize"], "relu_above", "activation_bits")
+    return deploy(config, heads) | {"rounding": rounding}
 
 
 def deploy_c(heads: dict[str, Head]) -> Config:

@@ -100,9 +100,9 @@ class Distillation(Training):
         self.teacher, self.train, self.val = teacher, train, val
         self.device = settings["device"]
         self.preprocess = backbone.preprocess
-        relu_above = settings["relu_above"]
+        relu_above, bits = settings["relu_above"], settings["activation_bits"]
         self.bends = relu_above is not None
-        self.student = quantized.prepared(backbone.network, backbone.size, relu_above)
+        self.student = quantized.prepared(backbone.network, backbone.size, relu_above, bits)
         self.student.to(self.device, memory_format=torch.channels_last)
         adam = settings | {"optimizer": "adam", "weight_decay": 0.0}
         self.optimizer = optimization.optimizer(self.student.parameters(), adam)

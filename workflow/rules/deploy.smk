@@ -61,26 +61,22 @@ rule write_c:
         "../scripts/write_c.py"
 
 
-rule build_int8_classifier:
-    """The whole classifier with the backbone and the head in 8 bits."""
+use rule build_classifier as build_int8_classifier with:
     input:
         **COMPLETING,
         weights="<results>/backbone/weights.safetensors",
-        quantized="<results>/int8/backbone/weights.safetensors",
+        rounded="<results>/int8/backbone/weights.safetensors",
         taxonomy="<results>/taxonomy.json",
         val="<results>/int8/embeddings/val.safetensors",
         choice=branch(CHOSEN, then="<results>/int8/heads/choice.json", otherwise=[]),
         packed=expand("<results>/int8/heads/{head}/packed/{name}.bin", head=DEPLOYED, name=PACKED),
-        code=code("build_int8_classifier", *HEADS, network=True),
+        code=code("build_classifier", *HEADS, network=True),
     output:
         "<results>/deploy/classifier-int8.onnx",
     log:
         "<results>/logs/build_int8_classifier.log",
-    threads: config["threads"]["heads"]
     params:
         deploy=stages.deploy_int8(config, HEADS),
-    script:
-        "../scripts/build_int8_classifier.py"
 
 
 use rule evaluate_classifier as evaluate_int8_classifier with:

@@ -9,10 +9,10 @@ from treehead.deploy.c.integer import Features, calibrated
 
 
 def features(quantized: list[str] | str, sample: np.ndarray, bits: int = 16) -> Features:
-    """As the backbone in 8 bits gives them, or as many bits of a float one's.
+    """As the quantised backbone gives them, or as many bits of a float one's.
 
     Args:
-        quantized: the ONNX of the backbone in 8 bits; empty if there is none.
+        quantized: the ONNX of the quantised backbone; empty if there is none.
         sample: features of train, (n, dim), whose range the bits of a float one hold.
         bits: 8 or 16.
     """
@@ -20,10 +20,10 @@ def features(quantized: list[str] | str, sample: np.ndarray, bits: int = 16) -> 
 
 
 def of_network(path: str) -> Features:
-    """The numbers that a quantised network's last rounding gives, as int8.
+    """The numbers that a quantised network's last rounding gives, as int8 or int16.
 
     Raises:
-        InputError: the features of the network are not rounded to 8 bits.
+        InputError: the features of the network are not rounded.
     """
     graph = onnx.load(path).graph
     last = next(node for node in graph.node if node.output[0] == graph.output[0].name)
@@ -31,4 +31,5 @@ def of_network(path: str) -> Features:
         raise InputError(f"{path} has features that are not rounded; make it again.")
     constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     scale, zero = (constants[name] for name in last.input[1:])
-    return Features(float(scale), int(zero) - 128, 8)
+    bits = zero.dtype.itemsize * 8
+    return Features(float(scale), int(zero) - 2 ** (bits - 1), bits)
