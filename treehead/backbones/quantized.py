@@ -81,8 +81,8 @@ class Grid(nn.Module):
     """Rounds values (any shape) to 2**bits levels, of which 0 is one.
 
     While training it follows the values that it sees: with 8 bits, the range is a moving average of
-    the best one for each batch; with 16, it has all values. It rounds only once it has seen some and
-    `rounding` is set.
+    the best one for each batch; with 16, it has all values. It rounds only once it has seen some
+    and `rounding` is set.
 
     Args:
         bits: 8 or 16.
