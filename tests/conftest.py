@@ -230,6 +230,14 @@ def pristine(fresh: Project, once: Callable[..., Project]) -> Project:
     return once("pristine", fresh, METRICS)
 
 
+@pytest.fixture(scope="session")
+def compared(pristine: Project, once: Callable[..., Project]) -> Project:
+    """The project after a tiny comparison too, and with what is taken away; only for reading."""
+    taken = ("deploy/metrics.json", "deploy/head.c", "deploy/MODEL_CARD.md")
+    made = ("pareto.svg", "study.md", "chosen.json", *taken)
+    return once("compared", pristine, *(f"results/{file}" for file in made))
+
+
 @pytest.fixture
 def project(pristine: Project, tmp_path: Path) -> Project:
     """A copy of the project after a tiny run, to edit."""

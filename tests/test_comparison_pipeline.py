@@ -31,15 +31,6 @@ HEADS = {
 }
 
 
-@pytest.fixture(scope="module")
-def compared(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """After a tiny comparison; only for reading."""
-    project = pristine.copy(tmp_path_factory.mktemp("compared") / "project")
-    taken = [f"results/deploy/{file}" for file in ("metrics.json", "head.c", "MODEL_CARD.md")]
-    project.run("results/pareto.svg", "results/study.md", CHOSEN, *taken)
-    return project
-
-
 @pytest.fixture
 def mine(compared: Project, tmp_path: Path) -> Project:
     """A copy of it, to edit."""

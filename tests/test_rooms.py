@@ -16,6 +16,7 @@ ROOMS = [
     {"heads", "training", "config"},
     {"backbones"},
     {"data"},
+    {"records"},
     {"console"},
     {"artifacts"},
 ]

@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--csv", metavar="FILE", help="write the row of each class to a CSV file")
     for command in (predict, evaluate):
         command.add_argument("--threads", type=_positive, default=0, help="default: all processors")
+    verify = commands.add_parser(
+        "verify",
+        help="check that all files of results are as they were made",
+        description=_verify.__doc__,
+    )
+    verify.set_defaults(command=_verify)
+    verify.add_argument("results", nargs="+", metavar="RESULTS", help="a results folder")
     publish = commands.add_parser(
         "publish",
         help="upload a run to the hub, with its model card",
@@ -203,6 +210,30 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.csv:
         classes.write(options.csv, table)
     print(evaluated.text(report, table))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Check the files of results folders by the SHA-256 that the job recorded that made each.
+
+    So is each file that they were made from, back to the images and the first weights. The exit
+    status is 1 if one changed, or was made from others than are there now.
+    """
+    from treehead import console, records
+
+    faults = 0
+    for folder in options.results:
+        with console.shown():
+            found = records.verify(folder)
+        for fault in found.faults.values():
+            print(fault)
+        if found.unknown:
+            names = ", ".join(map(str, found.unknown[:3]))
+            more = f" and {len(found.unknown) - 3:,} more" if len(found.unknown) > 3 else ""
+            print(f"No record, so not checked: {names}{more}.")
+        good = len(found.files) - len(found.faults)
+        print(f"{folder}: {good:,} of {len(found.files):,} files are as they were made.")
+        faults += len(found.faults)
+    return int(faults > 0)
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from treehead import records
 from treehead.artifacts import InputError
 
 FORMAT = 1
@@ -49,7 +50,8 @@ class Model:
         threads: of onnxruntime.
 
     Raises:
-        InputError: the file is no classifier of ours, is damaged, or has a newer format.
+        InputError: the file is no classifier of ours, is damaged, changed since it was made, or has
+            a newer format.
     """
 
     def __init__(self, path: str | Path, threads: int) -> None:
@@ -57,6 +59,7 @@ class Model:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         if not Path(path).is_file():
             raise InputError(f"{path} does not exist; give a results folder or classifier.onnx.")
+        records.check([path])
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from treehead import artifacts
+from treehead import artifacts, records
 from treehead.artifacts import InputError
 from treehead.config import outputs
 from treehead.deploy import prediction
@@ -41,7 +41,9 @@ def files(results: str | Path, deployed: Collection[str] = DEPLOYED) -> list[str
     source = [file for file in C if file in deployed and (results / file).exists()]
     if source:
         _check_c(results, known[CLASSIFIER])
-    return [*known, *source, BACKBONE, CLASSES, TREE, *further]
+    found = [*known, *source, BACKBONE, CLASSES, TREE, *further]
+    records.check(results / file for file in found)
+    return found
 
 
 def classifiers(results: Path, deployed: Collection[str] = DEPLOYED) -> dict[str, About]:

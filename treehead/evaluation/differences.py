@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from treehead import records
 from treehead.artifacts import InputError, read_json
 from treehead.config import outputs
 from treehead.evaluation import significance
@@ -84,7 +85,7 @@ def compare(folders: list[Path]) -> Differences:
             for folder, mine in has.items()
         )
         raise InputError(f"No two folders have a metrics file in common: {told}; make {METRICS}.")
-    read = cache(pd.read_parquet)
+    read = cache(_table)
     rows = []
     for file in files:
         rows += _rows({folder: mine.get(file, {}) for folder, mine in found.items()}, read)
@@ -104,6 +105,11 @@ def _imbalance(found: Iterable[dict[str, Figures]]) -> float:
     return max((one.value for what, one in figures if what.endswith("imbalance_ratio")), default=1)
 
 
+def _table(path: Path) -> pd.DataFrame:
+    records.check([path])
+    return pd.read_parquet(path)
+
+
 def _read(folder: Path) -> dict[str, Figures]:
     """The settings and figures of a results folder, by their file."""
     if not folder.is_dir():
@@ -116,6 +122,7 @@ def _read(folder: Path) -> dict[str, Figures]:
             f"{folder} is unfinished, it has no metrics; make them with "
             f"{outputs.making(folder, METRICS)}."
         )
+    records.check([*(folder / file for file in found), folder / _CONFIG])
     config = outputs.recorded(folder)
     return ({_CONFIG: _settings(config)} if config else {}) | found
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from treehead import records
 from treehead.artifacts import InputError, read_json
 from treehead.evaluation import comparison
 from treehead.report import summary
@@ -28,9 +29,10 @@ def files(path: str | Path) -> list[Path]:
     """The file itself, or what a results folder holds of `SHOWN`."""
     path = Path(path)
     if not path.is_dir():
-        return [path]
-    if not (found := [path / name for name in SHOWN if (path / name).exists()]):
+        found = [path]
+    elif not (found := [path / name for name in SHOWN if (path / name).exists()]):
         raise InputError(f"{path} holds no results that can be shown; {_GIVE}")
+    records.check(found)
     return found
 
 

@@ -2,14 +2,14 @@
 
 import torch
 
-from treehead import console
+from treehead import console, records
 from treehead.backbones import inputs, quantized, weights
 from treehead.backbones.backbone import build
 from treehead.data import embeddings, taxonomy
 from treehead.deploy import classifier, packed
 
 settings, given = snakemake.params.deploy, snakemake.input
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     torch.set_num_threads(snakemake.threads)
     backbone = build(**inputs.complete(settings["network"], given.brought, given.statistics))
     weights.into(backbone.network, given.weights)

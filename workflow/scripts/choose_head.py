@@ -1,10 +1,10 @@
 """Choose a head by its packed files on val."""
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.data import embeddings
 from treehead.evaluation import choice
 
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     settings = snakemake.params.choice
     val = embeddings.read(snakemake.input.val)
     packed = [choice.measure(path, settings["heads"], val) for path in snakemake.input.packed]

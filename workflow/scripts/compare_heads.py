@@ -4,11 +4,11 @@ from itertools import zip_longest
 
 import pandas
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.evaluation import comparison
 
 given = snakemake.input
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     reports = map(artifacts.read_json, given.metrics)
     predictions = map(pandas.read_parquet, given.predictions)
     seconds = [pandas.read_csv(path, sep="\t")["s"].iloc[0] for path in given.seconds]

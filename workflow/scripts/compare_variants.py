@@ -2,12 +2,12 @@
 
 import pandas
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.evaluation import variants
 from treehead.report import figures
 
 settings = snakemake.params.variants
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     heads = map(artifacts.read_json, snakemake.input.heads)
     trees = map(artifacts.read_json, snakemake.input.trees)
     study = pandas.read_csv(snakemake.input.study) if settings["of_the_study"] else None

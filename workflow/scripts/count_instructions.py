@@ -1,12 +1,12 @@
 """Measure a head's C on an emulated processor."""
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.data import embeddings
 from treehead.deploy.c import arriving, instructions
 from treehead.heads import packing
 
 given = snakemake.input
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     files = {packing.precision_and_seed(path)[0]: path for path in given.packed}
     sample, val = (embeddings.read(path).features[0] for path in (given.train, given.val))
     settings = dict(snakemake.params.instructions)

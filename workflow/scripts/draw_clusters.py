@@ -2,13 +2,13 @@
 
 import pandas
 
-from treehead import console
+from treehead import console, records
 from treehead.data import clusters, embeddings, taxonomy
 from treehead.heads import fitting, linear
 from treehead.report import figures
 
 settings = snakemake.params.clusters
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     tree = taxonomy.read(snakemake.input.taxonomy)
     features, fine = embeddings.read(snakemake.input.embeddings).flat()
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]

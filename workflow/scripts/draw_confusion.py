@@ -2,12 +2,12 @@
 
 import pandas
 
-from treehead import console
+from treehead import console, records
 from treehead.data import taxonomy
 from treehead.report import figures
 
 settings = snakemake.params.dataset
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     tree = taxonomy.read(snakemake.input.taxonomy)
     table = pandas.read_parquet(snakemake.input.predictions)
     predicted, fine = table["predicted"].to_numpy(), table["fine"].to_numpy()

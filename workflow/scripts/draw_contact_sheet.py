@@ -1,11 +1,11 @@
 """Draw some train images of each class."""
 
-from treehead import console
+from treehead import console, records
 from treehead.data import dataset, taxonomy
 from treehead.report import figures
 
 settings = snakemake.params.dataset
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     tree = taxonomy.read(snakemake.input.taxonomy)
     fine = dataset.labels(snakemake.input.table)
     rows = dataset.first_of_each(fine, 4)

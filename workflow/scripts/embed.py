@@ -1,12 +1,12 @@
 """Compute the features of a split with the frozen backbone."""
 
-from treehead import console
+from treehead import console, records
 from treehead.backbones import embed, inputs
 from treehead.data import dataset, embeddings
 from treehead.training import compute
 
 settings, split = snakemake.params.embed, snakemake.wildcards.split
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     given = snakemake.input
     images, fine = dataset.part(given.images, given.table, split, settings["split"])
     network = inputs.complete(settings["network"], given.brought, given.statistics)

@@ -2,10 +2,10 @@
 
 import pandas
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.evaluation import choice
 
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     chosen = artifacts.read_json(snakemake.input.choice)
     paths = dict(zip(snakemake.params.heads["names"], snakemake.input.predictions, strict=True))
     heads = {chosen["head"], chosen["full"]["head"]}

@@ -1,11 +1,11 @@
 """Measure the classifier's file on the test images."""
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.deploy.model import Model
 from treehead.evaluation import deployed
 
 given = snakemake.input
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     model = Model(given.classifier, snakemake.threads)
     expected = deployed.of_pipeline(model.about, given.predictions)
     report = deployed.on_test(model, given.images, given.table, expected)

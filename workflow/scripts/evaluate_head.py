@@ -1,12 +1,12 @@
 """Evaluate a packed head on test and val."""
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.data import embeddings, taxonomy
 from treehead.evaluation import classes, heads, predictions
 from treehead.heads import packing
 
 settings = snakemake.params.evaluation
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     tree = taxonomy.read(snakemake.input.taxonomy)
     files = {packing.precision_and_seed(path): path for path in snakemake.input.packed}
     val = embeddings.read(snakemake.input.val)

@@ -1,6 +1,6 @@
 """Evaluate the tree on test and val."""
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.backbones import inputs
 from treehead.data import dataset, embeddings, taxonomy
 from treehead.evaluation import classes, predictions, trees
@@ -10,7 +10,7 @@ from treehead.hierarchy import reduction
 from treehead.hierarchy.tree import assemble
 
 settings, given = snakemake.params.evaluation, snakemake.input
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     names = taxonomy.read(given.taxonomy)
     children = [
         Linear(reduction.load(weight), reduction.load(bias))

@@ -2,13 +2,13 @@
 
 import torch
 
-from treehead import console
+from treehead import console, records
 from treehead.backbones import exporting, inputs, weights
 from treehead.backbones.backbone import build
 from treehead.data import dataset
 
 settings, given = snakemake.params.export, snakemake.input
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     torch.set_num_threads(snakemake.threads)
     backbone = build(**inputs.complete(settings["network"], given.brought, given.statistics))
     weights.into(backbone.network, given.weights)

@@ -2,7 +2,7 @@
 
 import pandas
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.backbones import inputs, weights
 from treehead.backbones.backbone import build
 from treehead.training import checkpoint, compute, finetune
@@ -27,5 +27,5 @@ def main() -> None:
 
 # Processes that torch starts import this file once more, under another name.
 if __name__ == "__main__":
-    with console.job(snakemake.log[0]):
+    with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
         main()

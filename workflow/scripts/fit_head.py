@@ -2,12 +2,12 @@
 
 import torch
 
-from treehead import console
+from treehead import console, records
 from treehead.data import embeddings, taxonomy
 from treehead.heads import fitting
 
 settings, name = snakemake.params.head, snakemake.wildcards.head
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     torch.set_num_threads(settings["threads"])
     train = embeddings.read(snakemake.input.embeddings).examples(settings["classes"])
     teachers = [(settings["teacher"], fitting.load(path)) for path in snakemake.input.teacher]

@@ -1,11 +1,11 @@
 """Learn clusters of the classes that the full head confuses."""
 
-from treehead import console
+from treehead import console, records
 from treehead.data import clusters, embeddings, taxonomy
 from treehead.heads import fitting, linear
 
 settings = snakemake.params.clusters
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     features, fine = embeddings.read(snakemake.input.embeddings).flat()
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
     confused = clusters.confusion(linear.predict(*fitting.as_fitted(head, features)), fine)

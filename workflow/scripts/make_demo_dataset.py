@@ -1,11 +1,11 @@
 """Draw the images of demo100."""
 
-from treehead import console
+from treehead import console, records
 from treehead.data import dataset
 from treehead.data.demo100 import classes
 
 settings = snakemake.params.dataset
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     for split in ("train", "test"):
         per_class = settings[f"{split}_per_class"]
         images, labels = snakemake.output[split], snakemake.output[f"{split}_table"]

@@ -2,14 +2,14 @@
 
 import pandas
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.backbones import embed, exporting, inputs, quantized, weights
 from treehead.backbones.backbone import build
 from treehead.data import dataset
 from treehead.training import checkpoint, compute, distillation
 
 settings, given, made = snakemake.params.quantize, snakemake.input, snakemake.output
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     network = inputs.complete(settings["network"], given.brought, given.statistics)
     settings = settings | {"network": network, "device": compute.device(settings, "embed")}
     backbone = build(**network)

@@ -1,11 +1,11 @@
 """Train the head of a parent's children."""
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.data import embeddings, taxonomy
 from treehead.heads.layers import Linear
 from treehead.hierarchy import children
 
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     settings = taxonomy.complete(
         snakemake.params.child, snakemake.input.taxonomy, int(snakemake.wildcards.parent)
     )

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.data import embeddings, taxonomy
 from treehead.hierarchy import parent
 
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     settings = taxonomy.complete(snakemake.params.parent, snakemake.input.taxonomy)
     torch.set_num_threads(settings["threads"])
     train = embeddings.read(snakemake.input.embeddings).examples(len(settings["parent_of"]))

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from treehead import console
+from treehead import console, records
 from treehead.data import embeddings
 from treehead.deploy import packed
 from treehead.deploy.c import arriving, build, source
 
 given = snakemake.input
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     taken = packed.of_few_bits(
         packed.taken(given.choice, given.packed, snakemake.params.deploy["heads"]), given.packed
     )

@@ -2,10 +2,10 @@
 
 import pandas
 
-from treehead import artifacts, console
+from treehead import artifacts, console, records
 from treehead.report import study
 
-with console.job(snakemake.log[0]):
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     page = study.page(
         pandas.read_csv(snakemake.input.table),
         pandas.read_csv(snakemake.input.study),

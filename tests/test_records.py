@@ -1,0 +1,182 @@
+"""Each file knows its SHA-256, and those of the files that it was made from."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import METRICS, ROOT, Project
+
+from treehead import records
+from treehead.__main__ import main
+from treehead.artifacts import InputError
+
+TEST = Path("results/embeddings/test.safetensors")
+
+
+def make(name: str, text: str, *given: str) -> str:
+    """A job that writes a text into a file."""
+    with records.kept(given, [name]):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    return name
+
+
+def flip(path: Path) -> None:
+    """Flip one bit in the middle of a file, as a disk may: its dates stay."""
+    dates, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results in a folder with a space, made from data outside it."""
+    monkeypatch.chdir(tmp_path)
+    make("data/train.npy", "images", "mine.csv")
+    make("my results/features", "features", "data/train.npy")
+    make("my results/heads/a/metrics.json", "metrics", "my results/features")
+    return Path("my results")
+
+
+def test_a_job_does_not_read_what_changed_since_it_was_made(made: Path):
+    flip(made / "features")
+    with pytest.raises(InputError, match=r"my results/features changed since it was made; delete"):
+        make("my results/b", "b", "my results/features")
+    assert not (made / "b").exists()
+    make("my results/features", "features", "data/train.npy")
+    make("my results/b", "b", "my results/features")
+
+
+def test_the_files_of_a_user_have_no_record_and_may_change(made: Path):
+    Path("mine.csv").write_text("one")
+    make("data/train.npy", "images", "mine.csv")
+    Path("mine.csv").write_text("two")
+    make("data/train.npy", "images", "mine.csv")
+    assert records.check(["mine.csv"]) == {}
+
+
+def test_verify_checks_a_folder_and_what_it_was_made_from(made: Path):
+    assert len(records.verify(made).files) == 3
+    flip(Path("data/train.npy"))
+    faults = records.verify(made).faults
+    assert list(faults) == [Path("data/train.npy").resolve()]
+
+
+def test_verify_tells_a_file_that_was_made_from_another_than_is_there_now(made: Path):
+    make("my results/features", "other features", "data/train.npy")
+    (fault,) = records.verify(made).faults.values()
+    assert fault == (
+        "my results/heads/a/metrics.json was made from another my results/features than is there "
+        "now; run the command that made it again."
+    )
+
+
+def test_a_deleted_file_is_no_fault(made: Path):
+    (made / "features").unlink()
+    found = records.verify(made)
+    assert (len(found.files), found.faults) == (2, {})
+
+
+def test_results_can_be_moved_and_linked_to(made: Path):
+    folder = Path("elsewhere/ümläut " + "x" * 100)
+    folder.mkdir(parents=True)
+    for name in ("data", "my results"):
+        Path(name).rename(folder / name)
+    Path("link").symlink_to(folder / "my results")
+    for place in (folder / "my results", Path("link")):
+        assert len(records.verify(place).files) == 3
+        assert records.verify(place).faults == {}
+
+
+def test_files_without_a_record_are_named(made: Path, capsys: pytest.CaptureFixture):
+    (made / "notes.txt").write_text("mine")
+    for name in ("logs/job.log", "benchmarks/job.tsv", "backbone/unfinished-0123.pt"):
+        (made / name).parent.mkdir(exist_ok=True)
+        (made / name).touch()
+    assert main(["verify", str(made)]) == 0
+    assert capsys.readouterr().out == (
+        "No record, so not checked: my results/notes.txt.\n"
+        "my results: 3 of 3 files are as they were made.\n"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"sha256": 3, "inputs": {}}'])
+def test_a_damaged_record_is_one_sentence(made: Path, content: str):
+    (made / ".made/features.json").write_text(content)
+    for look in (lambda: records.verify(made), lambda: records.check([made / "features"])):
+        with pytest.raises(InputError, match=r"\.made/features\.json is .*(delete|remove) it"):
+            look()
+
+
+def test_a_folder_without_records_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "has no files with a record; give the results of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "workflow/scripts").glob("*.py")), ids=lambda path: path.stem
+)
+def test_each_job_checks_and_records(script: Path):
+    job = "with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):"
+    assert script.read_text().count(job) == 1
+
+
+def kind(path: Path) -> str:
+    """What a file is, whichever parent, head, precision or seed it is of."""
+    text = re.sub(r"(heads)/[^/]+/", r"\1/*/", path.as_posix())
+    return re.sub(r"(children|reduced|packed)/[\w]+?(-\d)?([_.])", r"\1/*\3", text)
+
+
+def test_a_flipped_bit_is_told_for_each_kind_of_file(
+    compared: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    project = compared.copy(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    whole = records.verify("results")
+    assert (whole.faults, whole.unknown) == ({}, [])
+    kinds = {kind(path.relative_to(project.folder)): path for path in whole.files}
+    assert len(kinds) >= 40
+    for path in kinds.values():
+        flip(path)
+    assert main(["verify", "results"]) == 1
+    told = capsys.readouterr().out
+    for path in kinds.values():
+        assert f"{path.relative_to(project.folder)} changed since it was made" in told
+    assert f"{len(whole.files) - len(kinds)} of {len(whole.files)} files are as they were" in told
+
+
+def test_a_run_tells_a_flipped_bit_and_makes_the_file_again(project: Project):
+    before = {path: (project.folder / path).read_bytes() for path in (TEST, Path(METRICS))}
+    flip(project.folder / TEST)
+    (project.folder / METRICS).unlink()
+    failed = project.snakemake("--cores=1", "--", METRICS)
+    assert failed.returncode == 1
+    assert f"Error: {TEST} changed since it was made; delete it" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    (project.folder / TEST).unlink()
+    project.run(METRICS)
+    assert {path: (project.folder / path).read_bytes() for path in before} == before
+
+
+def test_commands_tell_a_flipped_bit(
+    compared: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    project = compared.copy(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    flips: dict[str, Callable[[], list[str]]] = {
+        METRICS: lambda: ["show", "results"],
+        "results/deploy/classifier.onnx": lambda: ["predict", "results", "pictures"],
+        "results/heads/linear/metrics.json": lambda: ["compare", "results", "results/networks"],
+        "results/hierarchy100/metrics.json": lambda: ["publish", "me/it"],
+    }
+    for file, command in flips.items():
+        content = Path(file).read_bytes()
+        flip(Path(file))
+        assert main(command()) == 1
+        assert f"{file} changed since it was made" in capsys.readouterr().err, file
+        Path(file).write_bytes(content)
+    assert json.loads(Path(METRICS).read_text())
