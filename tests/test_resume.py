@@ -78,7 +78,7 @@ def test_killed_at_any_moment_a_training_ends_in_the_same_bytes(settings: dict, 
         time.sleep(seconds * draw.uniform(0.1, 0.95))
         process.kill()
         process.join()
-        resumed += (folder / "state.pt").exists()
+        resumed += any(folder.glob("state.pt*"))
         assert completed(folder, settings) == whole
     assert resumed > KILLS / 2
 
@@ -101,7 +101,7 @@ def test_killed_in_a_write_a_training_has_the_state_before_it(write: int, tmp_pa
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert len(list(tmp_path.glob(".state.pt.*.part"))) == 1
-    assert (tmp_path / "state.pt").exists() == (write > 1)
+    assert (tmp_path / "state.pt.older").exists() == (write > 1)
     if write > 1:
         assert Checkpoint(tmp_path / "state.pt", 0).load()["step"] == write - 1
     again, whole = tmp_path / "again", tmp_path / "whole"
@@ -112,7 +112,7 @@ def test_killed_in_a_write_a_training_has_the_state_before_it(write: int, tmp_pa
 def hash_after(folder: Path, moved: Path) -> str:
     """The hash of the weights that the rest of the training in `folder` leads to."""
     moved.mkdir()
-    for path in [*folder.glob("state.pt"), *folder.glob(".state.pt.*")]:
+    for path in [*folder.glob("state.pt*"), *folder.glob(".state.pt.*")]:
         path.rename(moved / path.name)
     return completed(moved, SGD)
 
@@ -142,16 +142,44 @@ def test_a_signal_saves_the_state_and_ends_the_training(number: int, tmp_path: P
     assert [row[:4] for row in again.history] == [row[:4] for row in whole.history]
 
 
-def test_a_damaged_state_is_not_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    path = tmp_path / "state.pt"
-    Checkpoint(path, 0).save({"epoch": 3})
-    assert Checkpoint(path, 0).load() == {"epoch": 3}
+def damage(path: Path) -> None:
+    """Flip one bit."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def test_a_damaged_state_is_not_resumed_but_the_one_before_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path, older = tmp_path / "state.pt", tmp_path / "state.pt.older"
+    for epoch in (2, 3, 4):
+        Checkpoint(path, 0).save({"epoch": epoch})
+    assert Checkpoint(path, 0).load() == {"epoch": 4}
     with caplog.at_level("INFO"):
+        damage(path)
+        assert Checkpoint(path, 0).load() == {"epoch": 3}
+        assert f"{path} is damaged; training starts from {older}." in caplog.text
+        damage(older)
         assert Checkpoint(path, 0).load() is None
-    assert f"{path} is damaged; training starts from its beginning." in caplog.text
+        assert f"{older} is damaged; training starts from its beginning." in caplog.text
+
+
+@KINDS
+def test_from_the_state_before_the_newest_a_training_ends_in_the_same_bytes(
+    settings: dict, tmp_path: Path
+):
+    stopped, steps = Training(settings, images=96), iter(range(100))
+    state = Checkpoint(tmp_path / "state.pt", 0)
+    state.due = lambda: next(steps) < 4
+    stopped.run(state)
+    damage(tmp_path / "state.pt")
+    again, whole = Training(settings, images=96), Training(settings, images=96)
+    again.run(Checkpoint(tmp_path / "state.pt", 1e9))
+    whole.run(None)
+    assert digest(again.model()) == digest(whole.model())
+    state.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_key_tells_settings_data_and_code_apart(tmp_path: Path):

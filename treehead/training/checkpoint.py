@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: whole or absent; its name says of which training."""
+"""The states of an unfinished training on disk; their name says of which training."""
 
 import hashlib
 import io
@@ -36,49 +36,53 @@ def key(settings: dict[str, Any], files: list[str]) -> str:
 
 
 class Checkpoint:
-    """One file that holds the newest state of one training.
+    """Two files that hold the newest state of one training and the one before it.
 
-    The file is its content's SHA-256 and what `torch.save` made of the state: tensors, numbers,
+    A file is its content's SHA-256 and what `torch.save` made of the state: tensors, numbers,
     text, and lists and dicts of these, since it is loaded with `weights_only`.
 
     Args:
-        path: the file; its name should hold the training's key.
+        path: the file of the newest; its name should hold the training's key.
         seconds: from one save until the next one is due.
     """
 
     def __init__(self, path: str | Path, seconds: float) -> None:
         self.path = Path(path)
+        self.older = self.path.with_name(f"{self.path.name}.older")
         self.seconds = seconds
         self._saved = time.monotonic()
 
     def load(self) -> State | None:
-        """The saved state, or None if there is none; a damaged file is reported and ignored."""
+        """The newest state that is whole, or None if there is none; a damaged file is told."""
         remove_halves(self.path)
-        if not self.path.is_file():
-            return None
-        data = self.path.read_bytes()
-        digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != digest:
-            say(f"{self.path} is damaged; training starts from its beginning.")
-            return None
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        there = [path for path in (self.path, self.older) if path.is_file()]
+        for path, instead in zip(there, [*there[1:], "its beginning"], strict=False):
+            data = path.read_bytes()
+            digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+            if hashlib.sha256(content).digest() == digest:
+                return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            say(f"{path} is damaged; training starts from {instead}.")
+        return None
 
     def due(self) -> bool:
         """Whether the last save is long enough ago."""
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, state: State) -> None:
-        """Replace the saved state; a kill at any moment leaves the old one or the new one."""
+        """Keep a state, and the newest one as the older; a kill at any moment leaves one whole."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
         with replacing(self.path) as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
+            if self.path.is_file():
+                self.path.replace(self.older)
         self._saved = time.monotonic()
 
     def remove(self) -> None:
         """The training is complete, and so are its results: forget the state."""
         self.path.unlink(missing_ok=True)
+        self.older.unlink(missing_ok=True)
 
 
 def beside(output: str, settings: dict[str, Any], files: list[str], seconds: float) -> Checkpoint:
