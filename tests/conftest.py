@@ -90,6 +90,13 @@ class Project(NamedTuple):
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder, self.settings)
 
+    def edited(self, folder: Path) -> "Project":
+        """A copy whose results a test may edit by hand: they have no record of what they were."""
+        project = self.copy(folder)
+        for records in list(folder.rglob(".made")):
+            shutil.rmtree(records)
+        return project
+
     def command(self, layer: Path, *arguments: str) -> list[str]:
         """The call of snakemake with the settings, which are written to `layer`."""
         layer.write_text(json.dumps(nested(self.settings)))

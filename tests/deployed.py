@@ -1,6 +1,7 @@
 """What is taken away: a chosen head of the tiny run, and classifiers that are quick to make."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from treehead import artifacts
 from treehead.data import embeddings, taxonomy
+from treehead.deploy import published
 from treehead.deploy.model import KEY, About
 from treehead.evaluation import choice
 from treehead.heads import fitting, packing
@@ -62,6 +64,11 @@ def take_away(results: Path, *files: str) -> None:
         hashes=hashes,
     )
     for file in files:
+        if file == published.INT8 and packed.exists():
+            of_int8 = results / "int8" / packed.relative_to(results)
+            of_int8.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(packed, of_int8)
+        (results / file).parent.mkdir(parents=True, exist_ok=True)
         if file.endswith(".onnx"):
             classifier(results / file, about)
         else:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def run(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after a tiny run, with a head chosen and taken away; only for reading."""
-    project = pristine.copy(tmp_path_factory.mktemp("card") / "project")
+    project = pristine.edited(tmp_path_factory.mktemp("card") / "project")
     results = project.folder / "results"
     deployed.choose(results)
     deployed.take_away(results, *published.DEPLOYED)
@@ -46,7 +46,7 @@ def results(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def unfinished(pristine: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the results of the tiny run with a classifier, to spoil; no head is chosen."""
-    project = pristine.copy(tmp_path / "project")
+    project = pristine.edited(tmp_path / "project")
     monkeypatch.chdir(project.folder)
     deployed.take_away(Path("results"), published.CLASSIFIER)
     return Path("results")
@@ -231,12 +231,14 @@ def test_a_head_that_is_not_the_measured_one_is_an_error(unfinished: Path):
 def test_files_of_another_head_or_backbone_are_not_published(unfinished: Path):
     deployed.choose(unfinished)
     deployed.take_away(unfinished, *published.DEPLOYED)
-    header = unfinished / published.C[0]
-    header.write_text(f"/* {'0' * 64} */")
-    sentence = r"head\.h is not of the head of deploy/classifier\.onnx; make it again with `snake"
-    with pytest.raises(InputError, match=sentence):
-        published.files(unfinished)
-    assert published.C[1] not in published.files(unfinished, [published.CLASSIFIER])
+    for classifier, (header, source) in published.C.items():
+        told = (unfinished / header).read_text()
+        (unfinished / header).write_text(f"/* {'0' * 64} */")
+        sentence = rf"{header} is not of the head of {classifier}; make it again with `snakemake"
+        with pytest.raises(InputError, match=sentence):
+            published.files(unfinished)
+        assert source not in published.files(unfinished, [published.CLASSIFIER])
+        (unfinished / header).write_text(told)
     (unfinished / "backbone/weights.safetensors").write_bytes(b"another")
     with pytest.raises(InputError, match=r"deploy/classifier\.onnx was made of another backbone/"):
         published.files(unfinished)

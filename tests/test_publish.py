@@ -21,7 +21,7 @@ Publish = Callable[..., Done]
 @pytest.fixture(scope="module")
 def run(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after a tiny run, with a head chosen and taken away; only for reading."""
-    project = pristine.copy(tmp_path_factory.mktemp("publish") / "project")
+    project = pristine.edited(tmp_path_factory.mktemp("publish") / "project")
     deployed.choose(project.folder / "results")
     deployed.take_away(project.folder / "results", *published.DEPLOYED)
     return project.folder

@@ -44,7 +44,8 @@ print(about["classes"][probabilities[0].argmax()])
 _CONTENT = {
     published.CLASSIFIER: "the classifier: pictures in, class probabilities out",
     published.INT8: "the classifier in whole numbers of 8 bits",
-    **dict.fromkeys(published.C, "the head as C99 in whole numbers"),
+    **dict.fromkeys(published.C[published.CLASSIFIER], "the head as C99 in whole numbers"),
+    **dict.fromkeys(published.C[published.INT8], "the same for features of the 8-bit backbone"),
     published.BACKBONE: "the backbone: images in, features out",
     published.CLASSES: "the classes and their parents",
     published.TREE: "figures of the tree",
@@ -229,12 +230,12 @@ def _how_to_run(run: _Run) -> str:
         f"`{published.BACKBONE}` maps `images`, uint8 (n, 3, {size}, {size}) in RGB, to "
         "`features`, float32 (n, dim); it resizes and normalises them itself."
     )
-    if {*published.C} <= {*run.files}:
-        header, source = published.C
-        backbone += (
-            f" `{source}` maps features as whole numbers to a class, without heap or library; "
-            f"`{header}` has their scale."
-        )
+    for header, source in published.C.values():
+        if {header, source} <= {*run.files}:
+            backbone += (
+                f" `{source}` maps features as whole numbers to a class, without heap or library; "
+                f"`{header}` has their scale."
+            )
     return f"{told}\n\n{_USE.format(published.CLASSIFIER)}\n\n{backbone}"
 
 

@@ -1,6 +1,7 @@
 """Which files of a results folder are published, and that they belong together."""
 
 from collections.abc import Collection
+from itertools import chain
 from pathlib import Path
 
 from treehead import artifacts, records
@@ -12,9 +13,13 @@ from treehead.deploy.model import About
 BACKBONE, TREE, CHOSEN = "backbone/backbone.onnx", "hierarchy100/metrics.json", "chosen.json"
 OWN_HEAD, CLASSES = "backbone/metrics.json", "taxonomy.json"
 CLASSIFIER, INT8 = prediction.FILES
-C = ("deploy/head.h", "deploy/head.c")
+# The head of each classifier as C.
+C = {
+    CLASSIFIER: ("deploy/head.h", "deploy/head.c"),
+    INT8: ("deploy/int8/head.h", "deploy/int8/head.c"),
+}
 # What is taken away; all but the first are published if they are there.
-DEPLOYED = (CLASSIFIER, INT8, *C)
+DEPLOYED = (CLASSIFIER, INT8, *chain(*C.values()))
 
 
 def files(results: str | Path, deployed: Collection[str] = DEPLOYED) -> list[str]:
@@ -38,10 +43,12 @@ def files(results: str | Path, deployed: Collection[str] = DEPLOYED) -> list[str
     if CHOSEN in further:
         further.append(_chosen(results))
     known = classifiers(results, deployed)
-    source = [file for file in C if file in deployed and (results / file).exists()]
-    if source:
-        _check_c(results, known[CLASSIFIER])
-    found = [*known, *source, BACKBONE, CLASSES, TREE, *further]
+    there = {file for file in deployed if (results / file).exists()}
+    source = {file: [part for part in C[file] if part in there] for file in known}
+    for file, parts in source.items():
+        if parts:
+            _check_c(results, file, known[file])
+    found = [*known, *chain(*source.values()), BACKBONE, CLASSES, TREE, *further]
     records.check(results / file for file in found)
     return found
 
@@ -52,15 +59,16 @@ def classifiers(results: Path, deployed: Collection[str] = DEPLOYED) -> dict[str
     return {file: prediction.of_results(results, file).about for file in there}
 
 
-def _check_c(results: Path, about: About) -> None:
-    """Check that head.h names a packed file of the classifier's head by its hash."""
-    header = results / C[0]
-    told = artifacts.read_text(header)
-    packed = results.glob(f"heads/{about.head['name']}/packed/*-{about.head['seed']}.bin")
+def _check_c(results: Path, classifier: str, about: About) -> None:
+    """Check that a classifier's head.h names a packed file of its head by its hash."""
+    header = C[classifier][0]
+    told = artifacts.read_text(results / header)
+    model = results / "int8" if classifier == INT8 else results
+    packed = model.glob(f"heads/{about.head['name']}/packed/*-{about.head['seed']}.bin")
     if not any(artifacts.sha256(file) in told for file in packed):
         raise InputError(
-            f"{header} is not of the head of {CLASSIFIER}; make it again with "
-            f"{outputs.making(results, C[0])}, or remove it."
+            f"{results / header} is not of the head of {classifier}; make it again with "
+            f"{outputs.making(results, header)}, or remove it."
         )
 
 
