@@ -67,6 +67,9 @@ rule embed:
     benchmark:
         "<model>/benchmarks/embed/{split}.tsv"
     threads: config["threads"]["backbone"]
+    resources:
+        mem_mb=4000,
+        runtime=240,
     params:
         embed=lambda wildcards: stages.embed(config, wildcards.split),
     script:

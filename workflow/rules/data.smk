@@ -39,6 +39,9 @@ else:
         benchmark:
             f"{DATASET}/fetch_dataset.tsv"
         threads: config["threads"]["backbone"]
+        resources:
+            mem_mb=8000,
+            runtime=240,
         params:
             reading=stages.reading(config, CATALOG),
         script:

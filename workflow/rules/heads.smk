@@ -19,6 +19,9 @@ rule fit_head:
     benchmark:
         "<model>/benchmarks/fit_head/{head}.tsv"
     threads: config["threads"]["heads"]
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         head=lambda wildcards: stages.head(config, TAXONOMY, HEADS, wildcards.head),
     script:

@@ -17,6 +17,9 @@ rule finetune_backbone:
     benchmark:
         "<model>/benchmarks/finetune_backbone.tsv"
     threads: config["threads"]["backbone"]
+    resources:
+        mem_mb=8000,
+        runtime=1440,
     params:
         finetune=lambda wildcards: stages.finetune(configured(wildcards), TAXONOMY),
     script:
@@ -41,6 +44,9 @@ rule quantize_backbone:
     benchmark:
         "<results>/int8/benchmarks/quantize_backbone.tsv"
     threads: config["threads"]["backbone"]
+    resources:
+        mem_mb=8000,
+        runtime=1440,
     params:
         quantize=stages.quantize(config),
     script:

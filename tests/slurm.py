@@ -1,0 +1,133 @@
+"""A real SLURM on this machine: one controller and one node, in a folder of its own.
+
+Debian's slurm-wlm and munge are needed, and root.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NEEDS = ("munged", "slurmctld", "slurmd", "squeue", "scancel")
+
+_CONFIG = """\
+ClusterName=treehead
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+MinJobAge=3600
+SlurmdTimeout=20
+KillWait=5
+ReturnToService=2
+MpiDefault=none
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def lacking() -> str:
+    """What a test of SLURM lacks here; empty if nothing."""
+    missing = [name for name in NEEDS if shutil.which(name) is None]
+    if missing:
+        return f"no {missing[0]}, of Debian's slurm-wlm and munge"
+    return "" if os.geteuid() == 0 else "it needs root"
+
+
+class Cluster:
+    """The daemons, and what they know of jobs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
+
+    def start(self, daemon: str) -> None:
+        """Start `slurmctld` or `slurmd`, and wait until the node is ready."""
+        self._call(daemon)
+        for _ in range(300):
+            if self._call("sinfo", "--noheader", "--format=%T").strip() in ("idle", "mixed"):
+                return
+            time.sleep(0.1)
+        raise TimeoutError((self.folder / f"{daemon}.log").read_text()[-2000:])
+
+    def kill(self, daemon: str) -> None:
+        """SIGKILL."""
+        file = self.folder / f"{daemon}.pid"
+        os.kill(int(file.read_text()), 9)
+        file.unlink()
+
+    def jobs(self) -> dict[str, str]:
+        """The state of each job that was ever submitted, by its number."""
+        told = self._call("squeue", "--states=all", "--noheader", "--format=%i %T")
+        return dict(line.split() for line in told.splitlines())
+
+    def running(self) -> list[str]:
+        """The numbers of the jobs that run."""
+        return [number for number, state in self.jobs().items() if state == "RUNNING"]
+
+    def cancel(self, number: str) -> None:
+        """Cancel a job, as its user would."""
+        self._call("scancel", number)
+
+    def _call(self, *command: str) -> str:
+        done = subprocess.run(
+            command, env=os.environ | self.environment, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+
+@contextmanager
+def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
+    """A cluster that is ready; it stops with the body."""
+    for part in ("state", "spool"):
+        (folder / part).mkdir(parents=True)
+    folder.chmod(0o700)
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o400)
+    files = {"key-file": "key", "socket": "socket", "pid-file": "pid"}
+    files |= {"log-file": "log", "seed-file": "seed"}
+    options = [f"--{option}={folder}/munge.{suffix}" for option, suffix in files.items()]
+    subprocess.run(["munged", "--force", *options], check=True, capture_output=True)
+    host = socket.gethostname().partition(".")[0]
+    text = _CONFIG.format(host=host, folder=folder, ports=_free_ports(2), cores=cores)
+    (folder / "slurm.conf").write_text(text)
+    made = Cluster(folder)
+    try:
+        made._call("slurmctld")
+        made.start("slurmd")
+        yield made
+    finally:
+        for daemon in ("slurmd", "slurmctld", "munge"):
+            if (folder / f"{daemon}.pid").exists():
+                made.kill(daemon)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
