@@ -30,7 +30,7 @@ def kept(given: Iterable[str], made: Iterable[str]) -> Iterator[None]:
         folder = file.parent.resolve()
         inputs = {os.path.relpath(Path(one).resolve(), folder): sums[one] for one in sorted(sums)}
         record = {"sha256": artifacts.sha256(file), "inputs": inputs}
-        artifacts.write_json(_place(file), record)
+        artifacts.write_json(place(file), record)
 
 
 def check(files: Iterable[str | Path]) -> dict[str, str]:
@@ -41,7 +41,7 @@ def check(files: Iterable[str | Path]) -> dict[str, str]:
     """
     sums = {}
     for file in map(str, files):
-        if _place(file).is_file():
+        if place(file).is_file():
             sums[file] = artifacts.sha256(file)
             if sums[file] != _read(file)["sha256"]:
                 raise InputError(_changed(file))
@@ -69,7 +69,7 @@ def verify(folder: str | Path) -> Verified:
         InputError: it has no records, or one is damaged.
     """
     there = sorted(path for path in Path(folder).rglob("*") if _is_result(path, Path(folder)))
-    first = [path for path in there if _place(path).is_file()]
+    first = [path for path in there if place(path).is_file()]
     if not first:
         raise InputError(f"{folder} has no files with a record; give the results of a run.")
     records = _chain(first)
@@ -98,7 +98,7 @@ def _chain(files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     records, queue = {}, [file.resolve() for file in files]
     while queue:
         file = queue.pop()
-        if file not in records and _place(file).is_file():
+        if file not in records and place(file).is_file():
             records[file] = _read(file)
             queue += [(file.parent / name).resolve() for name in records[file]["inputs"]]
     return records
@@ -116,7 +116,7 @@ def _replaced(file: Path, records: dict[Path, dict[str, Any]]) -> str:
     )
 
 
-def _place(file: str | Path) -> Path:
+def place(file: str | Path) -> Path:
     """Where the record of a file is."""
     file = Path(file)
     return file.parent / _FOLDER / f"{file.name}.json"
@@ -124,13 +124,13 @@ def _place(file: str | Path) -> Path:
 
 def _read(file: str | Path) -> dict[str, Any]:
     """The record of a file."""
-    record = artifacts.read_json(_place(file))
+    record = artifacts.read_json(place(file))
     try:
         if isinstance(record["sha256"], str) and isinstance(record["inputs"], dict):
             return record
     except (KeyError, TypeError):
         pass
-    raise InputError(f"{_place(file)} is damaged; delete it and {file}, which is made again then.")
+    raise InputError(f"{place(file)} is damaged; delete it and {file}, which is made again then.")
 
 
 def _changed(file: str | Path) -> str:
