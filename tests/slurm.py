@@ -40,7 +40,7 @@ SlurmdTimeout=20
 KillWait=5
 ReturnToService=2
 MpiDefault=none
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory} State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -109,8 +109,9 @@ def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
     options = [f"--{option}={folder}/munge.{suffix}" for option, suffix in files.items()]
     subprocess.run(["munged", "--force", *options], check=True, capture_output=True)
     host = socket.gethostname().partition(".")[0]
-    text = _CONFIG.format(host=host, folder=folder, ports=_free_ports(2), cores=cores)
-    (folder / "slurm.conf").write_text(text)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    told = {"host": host, "folder": folder, "cores": cores, "memory": memory}
+    (folder / "slurm.conf").write_text(_CONFIG.format(**told, ports=_free_ports(2)))
     made = Cluster(folder)
     try:
         made._call("slurmctld")

@@ -13,7 +13,11 @@ from slurm import Cluster
 
 pytestmark = pytest.mark.skipif(bool(slurm.lacking()), reason=slurm.lacking() or "-")
 
-PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks=1")
+# This machine is smaller than a node of a cluster, and quick to ask.
+PROFILE = (
+    *("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks=1"),
+    *("--cores=2", "--resources=mem_mb=8000"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def test_on_slurm_the_graph_gives_the_same_bytes_in_few_submissions(
     fresh: Project, pristine: Project, cluster: Cluster, tmp_path: Path
 ):
     project, before = fresh.copy(tmp_path / "project"), len(cluster.jobs())
-    done = project.snakemake(*PROFILE, "--cores=2", "--", METRICS, **cluster.environment)
+    done = project.snakemake(*PROFILE, "--", METRICS, **cluster.environment)
     assert done.returncode == 0, done.stderr
     assert made(project) == made(pristine)
     assert 0 < len(cluster.jobs()) - before <= 10
@@ -69,7 +73,7 @@ def test_after_a_stumble_the_same_command_gives_the_same_bytes(
     tmp_path: Path,
 ):
     project = fresh.copy(tmp_path / "project")
-    command = (*PROFILE, "--cores=2", "--", METRICS)
+    command = (*PROFILE, "--", METRICS)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(project.snakemake, *command, **cluster.environment)
         while not (project.folder / "results/logs/finetune_backbone.log").exists():
