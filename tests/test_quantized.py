@@ -1,5 +1,6 @@
 """A network in 8 bits is the one that was trained, and its file holds whole numbers."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,22 @@ def test_a_run_that_stops_and_resumes_gives_the_same_bytes(
     quantized.save(str(tmp_path / "resumed"), resumed)
     assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
     assert [row.epoch for row in history] == [1, 2]
+
+
+def test_ranges_stay_while_weights_learn_to_suit_them(
+    backbone: Backbone, teacher: embed.Run, pixels: Pixels
+):
+    own = SETTINGS | {"epochs": 4, "relu_above": 20}
+    training = distillation.Distillation(backbone, teacher, pixels, pixels, own)
+    ranges = [
+        [(part.low, part.high) for part in training.student.modules() if hasattr(part, "low")]
+        for _ in training.run()
+        if training.rounds and training.step < training.steps
+    ]
+    moved = [now != before for before, now in itertools.pairwise(ranges)]
+    assert any(moved)
+    assert moved == sorted(moved, reverse=True)  # first they move, then they stay
+    assert sum(moved) < len(moved) / 2
 
 
 def test_saved_weights_are_restored_into_the_same_network(

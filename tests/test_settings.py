@@ -241,6 +241,8 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(config: dict):
         ("threads", "{backbone: 3, heads: 1}", {"backbone": 3, "heads": 1}),
         ("embed.views", "[identity]", ["identity"]),
         ("finetune.steps_per_epoch", "2", 2),
+        ("quantize.activation_bits", "16", 16),
+        ("comparison.feature_bits", "8", 8),
         ("finetune.steps_per_epoch", "null", None),
         ("dataset.sha256", {"train": "null", "test": "~"}, {"train": None, "test": None}),
         ("seeds", ["0", "3"], [0, 3]),

@@ -80,9 +80,9 @@ rounded_rows.register_autograd(lambda _, gradient: (gradient, None))
 class Grid(nn.Module):
     """Rounds values (any shape) to 2**bits levels, of which 0 is one.
 
-    While training it follows the values that it sees: with 8 bits, the range is a moving average of
-    the best one for each batch; with 16, it has all values. It rounds only once it has seen some
-    and `rounding` is set.
+    While training it follows the values that it sees, as long as `following` is set: with 8 bits,
+    the range is a moving average of the best one for each batch; with 16, it has all values. It
+    rounds only once it has seen some and `rounding` is set.
 
     Args:
         bits: 8 or 16.
@@ -94,7 +94,7 @@ class Grid(nn.Module):
         super().__init__()
         self.bits = bits
         self.smooth, self.relu = smooth, relu or smooth is not None
-        self.sharpness, self.rounding = 1.0, False
+        self.sharpness, self.rounding, self.following = 1.0, False, True
         self.low, self.high = 0.0, 0.0
 
     def get_extra_state(self) -> Tensor:
@@ -106,7 +106,7 @@ class Grid(nn.Module):
         self.low, self.high = state.tolist()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        if self.training and self.following:
             self._follow(x.detach())
         if self.rounding:
             return rounded(x, *self.scale_and_zero(), self.bits)
@@ -299,16 +299,18 @@ def _makes_values(node: fx.Node) -> bool:
     return node.op == "call_function" and is_float and node.target not in _CHOOSING
 
 
-def set_phase(network: nn.Module, bent: float, rounds: bool) -> None:
+def set_phase(network: nn.Module, bent: float, rounds: bool, settled: bool = False) -> None:
     """How far a prepared network is on its way.
 
     Args:
         bent: from 0, activations as they were, to 1, ReLUs in place of those that are replaced.
         rounds: whether weights and values are rounded; then all replaced ones are ReLUs.
+        settled: whether ranges stay as they are.
     """
     for module in network.modules():
         if isinstance(module, Grid):
             module.sharpness = 1 / (1 - bent) if bent < 0.99 else torch.inf
+            module.following = not settled
         if isinstance(module, Grid | Weight):
             module.rounding = rounds
 

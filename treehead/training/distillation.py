@@ -22,8 +22,9 @@ from treehead.training.checkpoint import Checkpoint, State
 from treehead.training.epochs import Training, batches, step_seed
 
 # Shares of the steps: until the first, activations bend more and more until they are ReLUs; from
-# the second on, all is rounded. Without ReLUs to come, all is rounded from the first step.
-_BENT, _ROUNDED = 0.15, 0.4
+# the second on, all is rounded. Without ReLUs to come, all is rounded from the first step. From the
+# third on, the ranges stay: weights learn to suit one grid, and lose much if it moves.
+_BENT, _ROUNDED, _SETTLED = 0.1, 0.25, 0.35
 
 # Images that a step of the calibration sees.
 _BATCH = 64
@@ -173,7 +174,8 @@ class Distillation(Training):
         share = self.share()
         if share >= _ROUNDED and not self.rounds:
             self._round()
-        quantized.set_phase(self.student, 1 if self.rounds else share / _BENT, self.rounds)
+        bent = 1 if self.rounds else share / _BENT
+        quantized.set_phase(self.student, bent, self.rounds, settled=share >= _SETTLED)
         key = step_seed(self.settings["seed"], self.epoch, self.step + 1)
         pixels = self._augmented(rows, torch.Generator().manual_seed(key))
         loss = self._loss(self.student(self._images(pixels)), pixels)
