@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Where SLURM looks; the plugin passes no other place on to the steps of a job.
+CONFIG = Path("/etc/slurm/slurm.conf")
 NEEDS = ("munged", "slurmctld", "slurmd", "squeue", "scancel")
 
 _CONFIG = """\
@@ -50,6 +52,8 @@ def lacking() -> str:
     missing = [name for name in NEEDS if shutil.which(name) is None]
     if missing:
         return f"no {missing[0]}, of Debian's slurm-wlm and munge"
+    if CONFIG.exists():
+        return f"this machine has a SLURM of its own, in {CONFIG}"
     return "" if os.geteuid() == 0 else "it needs root"
 
 
@@ -58,7 +62,6 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
 
     def start(self, daemon: str) -> None:
         """Start `slurmctld` or `slurmd`, and wait until the node is ready."""
@@ -89,10 +92,7 @@ class Cluster:
         self._call("scancel", number)
 
     def _call(self, *command: str) -> str:
-        done = subprocess.run(
-            command, env=os.environ | self.environment, capture_output=True, text=True, check=False
-        )
-        return done.stdout
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @contextmanager
@@ -113,11 +113,14 @@ def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
     told = {"host": host, "folder": folder, "cores": cores, "memory": memory}
     (folder / "slurm.conf").write_text(_CONFIG.format(**told, ports=_free_ports(2)))
     made = Cluster(folder)
+    CONFIG.parent.mkdir(exist_ok=True)
+    CONFIG.symlink_to(folder / "slurm.conf")
     try:
         made._call("slurmctld")
         made.start("slurmd")
         yield made
     finally:
+        CONFIG.unlink()
         for daemon in ("slurmd", "slurmctld", "munge"):
             if (folder / f"{daemon}.pid").exists():
                 made.kill(daemon)
