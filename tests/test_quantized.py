@@ -290,42 +290,6 @@ class Chained(nn.Module):
         return self.project(x * self.asks(x)).mean((2, 3))
 
 
-class Separable(nn.Module):
-    """Its first two convolutions have a map of three channels between them, the next two have six.
-
-    Args:
-        options: of the second convolution.
-    """
-
-    def __init__(self, **options: int) -> None:
-        super().__init__()
-        self.first = nn.Sequential(
-            nn.ZeroPad2d((0, 1, 0, 1)),
-            nn.Conv2d(3, 3, 3, stride=2, groups=3),
-            nn.Conv2d(3, 6, **{"kernel_size": 1} | options, bias=False),
-            nn.BatchNorm2d(6),
-            nn.Hardswish(),
-        )
-        self.rest = nn.Sequential(nn.Conv2d(6, 6, 3, groups=6), nn.Conv2d(6, 10, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.rest(self.first(x)).mean((2, 3))
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    ("options", "layers"),
-    [({}, 3), ({"groups": 3}, 4), ({"padding": 1}, 4), ({"stride": 2}, 4), ({"kernel_size": 3}, 4)],
-)
-def test_convolutions_around_a_narrow_map_are_one(options: dict[str, int], layers: int):
-    torch.manual_seed(0)
-    network, images = Separable(**options), torch.randn(5, 3, 16, 16)
-    network(images)  # BatchNorm sees some
-    made = quantized.prepared(network.eval(), 16, None).eval()
-    assert sum(isinstance(part, quantized.Weight) for part in made.modules()) == layers
-    torch.testing.assert_close(made(images), network(images), rtol=1e-4, atol=1e-5)
-
-
 @torch.no_grad()
 def test_values_of_16_bits_lose_next_to_nothing(backbone: Backbone, pixels: Pixels, tmp_path: Path):
     images = backbone.preprocess(torch.from_numpy(pixels[:]))

@@ -1,7 +1,6 @@
 """A network as a graph of operations, with fewer layers and the same features.
 
-Dropout is gone, BatchNorm is in the layers before it, and two layers with nothing but a narrow map
-between them are one.
+Dropout is gone, and BatchNorm is in the layers before it.
 """
 
 from typing import Any
@@ -14,10 +13,6 @@ from treehead.artifacts import InputError
 ATEN = torch.ops.aten
 LAYERS = {ATEN.conv2d.default, ATEN.linear.default}
 _DROPOUT = {ATEN.dropout.default, ATEN.feature_dropout.default}
-# A map of at most as many channels as images have is narrow.
-_NARROW = 3
-# What `conv2d` takes behind input, weight and bias: stride, padding, dilation, groups.
-_PLAIN = [[1, 1], [0, 0], [1, 1], 1]
 
 # The weight and the bias of each layer of a graph.
 Layers = dict[fx.Node, tuple[Tensor, Tensor]]
@@ -35,7 +30,6 @@ def folded(network: nn.Module, size: int) -> tuple[fx.GraphModule, Layers]:
     """
     traced = _traced(network, size)
     layers = _without_norms(traced)
-    _join_narrow(traced, layers)
     traced.graph.eliminate_dead_code()
     return traced, layers
 
@@ -116,33 +110,3 @@ def _value(traced: fx.GraphModule, node: fx.Node) -> Tensor:
             "parameter."
         )
     return fx.graph_module._get_attr(traced, node.target).detach().clone()
-
-
-def _join_narrow(traced: fx.GraphModule, layers: Layers) -> None:
-    """Make one of two convolutions, if the second only mixes the channels of a narrow map.
-
-    A level of such a map is several in the next, so it can't be rounded well.
-    """
-    for second, (mixing, added) in list(layers.items()):
-        first = second.args[0]
-        if first not in layers or not _is_narrow(first, second):
-            continue
-        weight, bias = layers.pop(first)
-        blocks = weight.flatten(1).chunk(first.args[6] if len(first.args) > 6 else 1)
-        dense = torch.block_diag(*blocks).view(len(weight), -1, *weight.shape[2:])
-        joined = torch.einsum("omxy,mikl->oikl", mixing, dense)
-        layers[second] = joined, mixing.flatten(1) @ bias + added
-        second.args = (first.args[0], second.args[1], None, *first.args[3:6])
-        traced.graph.erase_node(first)
-
-
-def _is_narrow(first: fx.Node, second: fx.Node) -> bool:
-    """Whether nothing but a narrow map is between two convolutions, and the second has no window.
-
-    The first reads a narrow map too, or the one convolution would be far more work than the two.
-    """
-    if not first.target == second.target == ATEN.conv2d.default or len(first.users) > 1:
-        return False
-    channels = (node.meta["val"].shape[1] for node in (first.args[0], first))
-    kernel, options = second.args[1].meta["val"].shape[2:], list(second.args[3:])
-    return max(channels) <= _NARROW and [*kernel] == [1, 1] and options == _PLAIN[: len(options)]
