@@ -33,7 +33,7 @@ def choose(results: Path) -> dict:
         logits = fitting.predict("linear", packing.read(path), test.features[0])
         columns[path.stem] = logits.argmax(1)
     named = {"linear": {"module": "linear", "setting": ""}}
-    packed = [choice.measure(path, named, val) for path in sorted(folder.iterdir())]
+    packed = [choice.measure(path, named, val) for path in sorted(folder.glob("*.bin"))]
     bounds = {"by": "bytes", "margin": 0.005, "at_most": {}}
     chosen = choice.choose(packed, full=("linear", "int4"), **bounds)
     chosen = choice.with_test(chosen, {"linear": pd.DataFrame(columns)})

@@ -207,7 +207,7 @@ def test_packed_files_alone_predict_what_was_measured(compared: Project, table: 
     for head, module in {(row.head, row.module) for row in table.itertuples()}:
         folder = compared.folder / "results/heads" / head
         predicted = pandas.read_parquet(folder / "predictions.parquet")
-        for path in (folder / "packed").iterdir():
+        for path in (folder / "packed").glob("*.bin"):
             logits = fitting.predict(module, packing.read(path), features)
             assert logits.argmax(1).tolist() == predicted[path.stem].tolist()
 

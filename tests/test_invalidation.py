@@ -523,9 +523,9 @@ def named(jobs: list[Job]) -> set[str]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file under a folder."""
+    """SHA-256 of every file under a folder but the records, which tell of more than a file."""
     return {
         path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.parent.name != ".made"
     }
