@@ -158,6 +158,15 @@ def test_the_file_holds_whole_numbers_alone(written: Path):
     assert all(numpy_helper.to_array(one).size <= 3 for one in matrices if one.name in floats)
 
 
+def test_a_file_does_not_depend_on_the_memory_format(
+    trained: Any, written: Path, pixels: Pixels, tmp_path: Path
+):
+    network, path = trained[0].to(memory_format=torch.channels_last), tmp_path / "backbone.onnx"
+    whole = Backbone(quantized.settled(network), 10, 16, **NORMALIZATION)
+    exporting.write(whole, path, pixels[:32], 1, rounds=True)
+    assert path.read_bytes() == written.read_bytes()
+
+
 def test_a_relu_is_the_lower_end_of_a_grid(trained: Any, written: Path):
     _, _, relu_above = trained
     operations = Counter(node.op_type for node in onnx.load(written).graph.node)

@@ -182,7 +182,8 @@ class _Settled(nn.Module):
 
     def __init__(self, weight: Weight) -> None:
         super().__init__()
-        value = (weight.weight * weight.unit).detach()
+        # A weight in another memory format would be exported as floats that are gathered.
+        value = (weight.weight * weight.unit).detach().contiguous()
         self.register_buffer("value", value)
         self.register_buffer("scale", weight.scale(value))
 
