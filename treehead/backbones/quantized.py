@@ -182,8 +182,9 @@ class _Settled(nn.Module):
 
     def __init__(self, weight: Weight) -> None:
         super().__init__()
-        # A weight in another memory format would be exported as floats that are gathered.
-        value = (weight.weight * weight.unit).detach().contiguous()
+        # A weight with other strides would be exported as floats that are gathered.
+        value = (weight.weight * weight.unit).detach()
+        value = value.clone(memory_format=torch.contiguous_format)
         self.register_buffer("value", value)
         self.register_buffer("scale", weight.scale(value))
 
