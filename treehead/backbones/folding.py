@@ -1,4 +1,4 @@
-"""A network as a graph of operations, with fewer layers and the same features.
+"""A network as a graph of operations, with the same features.
 
 Dropout is gone, and BatchNorm is in the layers before it.
 """
