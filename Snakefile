@@ -1,5 +1,3 @@
-import re
-
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -11,19 +9,18 @@ configfile: "config/config.yaml"
 include: "workflow/rules/common.smk"
 
 
-# The folder of a model: its backbone, embeddings, heads and tree. A variant's is another one.
 pathvars:
     results=config["results"],
-    model="<results>",
 
 
 report: "workflow/report/workflow.rst"
 
 
 wildcard_constraints:
-    parent="|".join(PARENTS),
+    model=one_of([*TRAINED, INT8]),
+    parent=one_of(PARENTS),
     split="train|val|test",
-    head="|".join(map(re.escape, HEADS)),
+    head=one_of(HEADS),
 
 
 include: "workflow/rules/data.smk"
@@ -34,8 +31,6 @@ include: "workflow/rules/hierarchy.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/deploy.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/int8.smk"
-include: "workflow/rules/networks.smk"
 
 
 rule all:

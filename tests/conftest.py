@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import chdir
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -286,6 +287,19 @@ def own_dataset(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 def own_run(own_dataset: Project, once: Callable[..., Project]) -> Project:
     """The user's own data set after a run; only for reading."""
     return once("own_run", own_dataset, METRICS)
+
+
+def made(root: Path) -> dict[str, str]:
+    """The hash of each file that has a record, of what was made from the images to the metrics."""
+    files = [
+        record.parent.parent / record.stem
+        for folder in ("results", "resources")
+        for record in (root / folder).rglob(".made/*.json")
+        if record.stem != "history.csv"  # which tells how fast the training was
+    ]
+    return {
+        file.relative_to(root).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files
+    }
 
 
 def invalid(jobs: list[Job], begin: Callable[[Job], bool]) -> dict[str, int]:

@@ -288,9 +288,9 @@ def test_a_teacher_is_fitted_before_its_students(compared: Project):
     other = compared.having({"heads.mlp.width": 17, "heads.nested.teacher": None})
     jobs = {f"{job.rule} {job.wildcards}" for job in other.jobs(PARETO)}
     assert {job for job in jobs if job.startswith("fit_head")} == {
-        "fit_head head=mlp",
-        "fit_head head=linear-distilled",
-        "fit_head head=nested-4-8-3-2",
+        "fit_head model=results, head=mlp",
+        "fit_head model=results, head=linear-distilled",
+        "fit_head model=results, head=nested-4-8-3-2",
     }
 
 

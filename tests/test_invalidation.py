@@ -110,7 +110,7 @@ def parameters(project: Project) -> Callable[[Job], Any]:
     config, catalog = checked(project)
     names = {
         "config": config,
-        "configured": lambda wildcards: config,
+        "training_of": lambda model: config,
         "stages": stages,
         "HEADS": sweeps.expand(config["heads"]),
         "CATALOG": catalog,
@@ -376,7 +376,7 @@ def test_test_images_are_seen_by_embed_and_evaluation_only(every_job: list[Job])
     assert "embed split=test" in readers
     assert "evaluate_hierarchy" in readers
     embedding = {
-        reader for reader in readers if re.match(r"embed(_variant|_int8)? .*split=test", reader)
+        reader for reader in readers if reader.startswith("embed ") and "split=test" in reader
     }
     assert len(embedding) == 14, "the run, each variant, and the backbone in 8 bits"
     assert all(reader.startswith("evaluate_") for reader in readers - embedding), readers
@@ -440,23 +440,12 @@ def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
             continue
         seen.add(script)
         chosen = []
-        if job.rule in (
-            "fit_head",
-            "fit_variant_head",
-            "fit_int8_head",
-            "evaluate_head",
-            "evaluate_int8_head",
-        ):
+        if job.rule in ("fit_head", "evaluate_head"):
             head = heads[re.search(r"head=([\w.-]+)", job.wildcards)[1]]
             chosen.append(modules[head.module])
             if "teacher" in head.settings and script.endswith("fit_head.py"):
                 chosen.append(modules[heads[head.settings["teacher"]].module])
-        if job.rule in (
-            "choose_head",
-            "choose_int8_head",
-            "build_classifier",
-            "build_int8_classifier",
-        ):
+        if job.rule in ("choose_head", "build_classifier", "build_int8_classifier"):
             chosen += {modules[head.module] for head in heads.values()}
         if NETWORKS_BY_NAME in loaded[script]:
             chosen.append(network)
@@ -518,8 +507,9 @@ def edited(path: Path) -> Iterator[Any]:
 
 
 def named(jobs: list[Job]) -> set[str]:
-    """Jobs by rule and wildcards, such as "train_child parent=7"."""
-    return {f"{job.rule} {job.wildcards}".strip() for job in jobs}
+    """Jobs by rule and wildcards, such as "train_child parent=7"; of the model if not the own."""
+    own = re.compile(r"model=results(, |$)")
+    return {f"{job.rule} {own.sub('', job.wildcards)}".strip() for job in jobs}
 
 
 def hashes(folder: Path) -> dict[str, str]:

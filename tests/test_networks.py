@@ -68,7 +68,7 @@ def test_a_variants_jobs_read_and_write_in_its_own_folder_alone(own_dataset: Pro
     shared = {"results/taxonomy.json", "results/config.yaml"}
     rules = set()
     for job in jobs:
-        variant = re.search(r"variant=([\w-]+)", job.wildcards)
+        variant = re.search(r"model=results/networks/([\w-]+)", job.wildcards)
         files = {file for file in job.input + job.output if file.startswith("results/")}
         if variant:
             rules.add(job.rule)
@@ -78,15 +78,15 @@ def test_a_variants_jobs_read_and_write_in_its_own_folder_alone(own_dataset: Pro
         elif job.rule != "compare_variants":
             assert not [file for file in files if file.startswith("results/networks/")], job
     assert rules == {
-        "finetune_variant",
-        "export_variant",
-        "embed_variant",
-        "evaluate_variant",
-        "take_variant_parent",
-        "train_variant_child",
-        "reduce_variant_child",
-        "fit_variant_head",
-        "evaluate_variant_hierarchy",
+        "finetune_backbone",
+        "export_backbone",
+        "embed",
+        "evaluate_backbone",
+        "take_parent",
+        "train_child",
+        "reduce_child",
+        "fit_head",
+        "evaluate_hierarchy",
     }
 
 
@@ -186,11 +186,11 @@ def test_a_second_call_runs_nothing_and_another_variant_runs_alone(compared: Pro
     wider = compared.having({"networks": [*THREE["networks"], "bottleneck-20"]})
     assert wider.plan("results/networks.svg") == {
         "record_config": 1,
-        "evaluate_variant_hierarchy": 1,
-        "finetune_variant": 1,
-        "export_variant": 1,
-        "embed_variant": 2,
-        "evaluate_variant": 1,
+        "evaluate_hierarchy": 1,
+        "finetune_backbone": 1,
+        "export_backbone": 1,
+        "embed": 2,
+        "evaluate_backbone": 1,
         "compare_variants": 1,
     }
 

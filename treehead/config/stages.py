@@ -164,9 +164,17 @@ def export(config: Config) -> Config:
     return {"network": network(config), **_part(config["dataset"], "image_size")}
 
 
-def embed(config: Config, part: str) -> Config:
-    """Embedding of one split: all views of train, the images as they are of val and test."""
-    return {
+def int8(config: Config) -> str:
+    """The folder of the model whose backbone is in 8 bits."""
+    return f"{config['results']}/int8"
+
+
+def embed(config: Config, part: str, model: str) -> Config:
+    """Embedding of one split: all views of train, the images as they are of val and test.
+
+    Of the backbone in 8 bits it goes through onnxruntime, since torch has no kernels for the file.
+    """
+    used = {
         "split": split(config) if part != "test" else {},
         "views": config["embed"]["views"] if part == "train" else ["identity"],
         **_part(config["embed"], "batch_size", "device"),
@@ -174,6 +182,7 @@ def embed(config: Config, part: str) -> Config:
         "threads": config["threads"]["backbone"],
         **config["compute"],
     }
+    return used | ({"device": "cpu", "portable": False} if model == int8(config) else {})
 
 
 def quantize(config: Config) -> Config:
@@ -187,11 +196,6 @@ def quantize(config: Config) -> Config:
         "device": config["embed"]["device"],
         **config["compute"],
     }
-
-
-def embed_int8(config: Config, part: str) -> Config:
-    """As `embed`, through onnxruntime: torch has no kernels of 8 bits for the ONNX file."""
-    return embed(config, part) | {"device": "cpu", "portable": False}
 
 
 def head(config: Config, taxonomy: Taxonomy | None, heads: dict[str, Head], name: str) -> Config:
@@ -241,14 +245,10 @@ def cluster_parent(config: Config) -> Config:
     return parent({**config, "parent": {**config["parent"], "objective": "parent"}}, None)
 
 
-def comparison(config: Config) -> Config:
-    """What the heads are compared with."""
-    return _part(config["comparison"], "baselines", "margin") | {"backbone": "float32"}
-
-
-def comparison_int8(config: Config) -> Config:
-    """The same for the heads of the backbone in 8 bits."""
-    return comparison(config) | {"backbone": "int8"}
+def comparison(config: Config, model: str) -> Config:
+    """What the heads are compared with, and for which backbone."""
+    backbone = "int8" if model == int8(config) else "float32"
+    return _part(config["comparison"], "baselines", "margin") | {"backbone": backbone}
 
 
 def instructions(config: Config, heads: dict[str, Head], name: str) -> Config:

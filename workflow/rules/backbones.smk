@@ -3,7 +3,7 @@
 rule fetch_weights:
     """Weights of any accepted format, or a seeded initialisation, as one canonical file."""
     input:
-        **stages.local_weights(config),
+        **{name: local(files) for name, files in stages.local_weights(config).items()},
         code=code("fetch_weights", network=True),
     output:
         weights=f"{WEIGHTS}.safetensors",
@@ -21,13 +21,15 @@ rule export_backbone:
     """The backbone as ONNX, images in and features out, compared with the eager network."""
     input:
         **COMPLETING,
-        weights="<model>/backbone/weights.safetensors",
+        weights="{model}/backbone/weights.safetensors",
         train=f"{DATASET}/train.npy",
         code=code("export_backbone", network=True),
     output:
-        "<model>/backbone/backbone.onnx",
+        "{model}/backbone/backbone.onnx",
     log:
-        "<model>/logs/export_backbone.log",
+        "{model}/logs/export_backbone.log",
+    wildcard_constraints:
+        model=one_of(TRAINED),
     threads: 1
     params:
         export=stages.export(config),
@@ -41,9 +43,9 @@ rule count_backbone:
         **COMPLETING,
         code=code("count_backbone", network=True),
     output:
-        "<model>/backbone/cost.json",
+        "{model}/backbone/cost.json",
     log:
-        "<model>/logs/count_backbone.log",
+        "{model}/logs/count_backbone.log",
     threads: 1
     params:
         export=stages.export(config),
@@ -57,20 +59,20 @@ rule embed:
         **COMPLETING,
         images=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.npy",
         table=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.parquet",
-        onnx="<model>/backbone/backbone.onnx",
-        weights="<model>/backbone/weights.safetensors",
+        onnx="{model}/backbone/backbone.onnx",
+        weights="{model}/backbone/weights.safetensors",
         code=code("embed", network=True),
     output:
-        "<model>/embeddings/{split}.safetensors",
+        "{model}/embeddings/{split}.safetensors",
     log:
-        "<model>/logs/embed/{split}.log",
+        "{model}/logs/embed/{split}.log",
     benchmark:
-        "<model>/benchmarks/embed/{split}.tsv"
+        "{model}/benchmarks/embed/{split}.tsv"
     threads: config["threads"]["backbone"]
     resources:
         mem_mb=4000,
         runtime=240,
     params:
-        embed=lambda wildcards: stages.embed(config, wildcards.split),
+        embed=lambda wildcards: stages.embed(config, wildcards.split, wildcards.model),
     script:
         "../scripts/embed.py"

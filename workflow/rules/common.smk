@@ -1,6 +1,7 @@
 # In: the merged config.
 # Out: the checked config, its taxonomy, and the names that rules share.
 import os
+import re
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -81,7 +82,7 @@ def code(rule, *heads, network=False):
         modules.append(architectures.module(config["backbone"]["architecture"]))
         scripts += own.files(config["backbone"]["architecture"])
     reached = {file for script in scripts for file in provenance.reached_modules(script, *modules)}
-    return [*scripts, *sorted(reached)]
+    return local([*scripts, *sorted(reached)])
 
 
 def file_of(split):
@@ -99,18 +100,30 @@ def reads_taxonomy(head):
     return "parent_of" in sweeps.arguments(HEADS[head].module)
 
 
-# A variant is the backbone trained for one objective; that of the configuration is the run's own.
+# A model is a folder with a backbone, its embeddings, heads and tree: that of the run, one for each
+# variant of it, whose backbone is trained for another objective, and the one in 8 bits.
 VARIANTS = stages.variant_names(config, TAXONOMY)
 OWN = stages.variant_name(config)
-VARIANT = "<results>/networks/{variant}"
+TRAINED = {config["results"]: OWN}
+TRAINED |= {f"{config['results']}/networks/{name}": name for name in VARIANTS if name != OWN}
+INT8 = stages.int8(config)
 
 
-def of_variant(name, path):
-    """A file of a variant, in the folder that holds its model."""
-    model = "<results>" if name == OWN else VARIANT.format(variant=name)
-    return f"{model}/{path}"
+def model_of(variant):
+    """The folder of a variant's model: that of the configured objective is the run's own."""
+    return next(model for model, name in TRAINED.items() if name == variant)
 
 
-def configured(wildcards):
-    """The configuration that trains the backbone of a job: a variant's, or the run's own."""
-    return stages.for_variant(config, wildcards.get("variant", OWN))
+def training_of(model):
+    """The configuration that trains the backbone of a model."""
+    return stages.for_variant(config, TRAINED[model])
+
+
+def takes_parent(model):
+    """Whether the tree of a model stands on the parent layer that its backbone was trained with."""
+    return model != config["results"] or config["parent"]["objective"] == "finetuned"
+
+
+def one_of(names):
+    """The pattern of a wildcard that has one of these values."""
+    return "|".join(map(re.escape, names)) or "(?!)"

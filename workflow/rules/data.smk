@@ -24,7 +24,7 @@ else:
     rule fetch_dataset:
         """Read every picture of the source once, and check it and its label."""
         input:
-            files=CATALOG.files,
+            files=local(CATALOG.files),
             code=code("fetch_dataset"),
         output:
             train=f"{DATASET}/train.npy",

@@ -18,17 +18,17 @@ rule record_config:
 rule evaluate_backbone:
     """The head that the backbone was trained with, on the test images."""
     input:
-        head="<model>/backbone/head.safetensors",
-        val="<model>/embeddings/val.safetensors",
-        test="<model>/embeddings/test.safetensors",
+        head="{model}/backbone/head.safetensors",
+        val="{model}/embeddings/val.safetensors",
+        test="{model}/embeddings/test.safetensors",
         code=code("evaluate_backbone"),
     output:
-        "<model>/backbone/metrics.json",
+        "{model}/backbone/metrics.json",
     log:
-        "<model>/logs/evaluate_backbone.log",
+        "{model}/logs/evaluate_backbone.log",
     threads: 1
     params:
-        own_head=lambda wildcards: stages.own_head(configured(wildcards), TAXONOMY),
+        own_head=lambda wildcards: stages.own_head(training_of(wildcards.model), TAXONOMY),
     script:
         "../scripts/evaluate_backbone.py"
 
@@ -39,17 +39,17 @@ rule evaluate_head:
     Classes one by one are those of the first precision and seed.
     """
     input:
-        test="<model>/embeddings/test.safetensors",
-        val="<model>/embeddings/val.safetensors",
-        packed=expand("<model>/heads/{{head}}/packed/{name}.bin", name=PACKED),
+        test="{model}/embeddings/test.safetensors",
+        val="{model}/embeddings/val.safetensors",
+        packed=expand("{{model}}/heads/{{head}}/packed/{name}.bin", name=PACKED),
         taxonomy="<results>/taxonomy.json",
         code=lambda wildcards: code("evaluate_head", wildcards.head),
     output:
-        metrics="<model>/heads/{head}/metrics.json",
-        per_class="<model>/heads/{head}/per_class.csv",
-        predictions="<model>/heads/{head}/predictions.parquet",
+        metrics="{model}/heads/{head}/metrics.json",
+        per_class="{model}/heads/{head}/per_class.csv",
+        predictions="{model}/heads/{head}/predictions.parquet",
     log:
-        "<model>/logs/evaluate_head/{head}.log",
+        "{model}/logs/evaluate_head/{head}.log",
     threads: config["threads"]["heads"]
     params:
         evaluation=lambda wildcards: stages.head_evaluation(config, HEADS, wildcards.head),
@@ -62,19 +62,23 @@ if config["comparison"]["processor"]:
     rule count_instructions:
         """Flash, RAM and instructions of a head's C on an emulated processor, over images of val."""
         input:
-            backbone=[],
-            train="<model>/embeddings/train.safetensors",
-            val="<model>/embeddings/val.safetensors",
+            backbone=branch(
+                lambda wildcards: wildcards.model == INT8,
+                then="{model}/backbone/backbone.onnx",
+                otherwise=[],
+            ),
+            train="{model}/embeddings/train.safetensors",
+            val="{model}/embeddings/val.safetensors",
             packed=expand(
-                "<model>/heads/{{head}}/packed/{precision}-{seed}.bin",
+                "{{model}}/heads/{{head}}/packed/{precision}-{seed}.bin",
                 precision=config["precisions"],
                 seed=config["seeds"][0],
             ),
             code=code("count_instructions"),
         output:
-            "<model>/heads/{head}/instructions.json",
+            "{model}/heads/{head}/instructions.json",
         log:
-            "<model>/logs/count_instructions/{head}.log",
+            "{model}/logs/count_instructions/{head}.log",
         threads: 1
         params:
             instructions=lambda wildcards: stages.instructions(config, HEADS, wildcards.head),
@@ -85,22 +89,22 @@ if config["comparison"]["processor"]:
 rule compare_heads:
     """All heads at all precisions as one table, each against the linear head of the same seed."""
     input:
-        metrics=expand("<model>/heads/{head}/metrics.json", head=HEADS),
-        predictions=expand("<model>/heads/{head}/predictions.parquet", head=HEADS),
-        seconds=expand("<model>/benchmarks/fit_head/{head}.tsv", head=HEADS),
+        metrics=expand("{{model}}/heads/{head}/metrics.json", head=HEADS),
+        predictions=expand("{{model}}/heads/{head}/predictions.parquet", head=HEADS),
+        seconds=expand("{{model}}/benchmarks/fit_head/{head}.tsv", head=HEADS),
         instructions=branch(
             config["comparison"]["processor"],
-            then=expand("<model>/heads/{head}/instructions.json", head=HEADS),
+            then=expand("{{model}}/heads/{head}/instructions.json", head=HEADS),
             otherwise=[],
         ),
         code=code("compare_heads"),
     output:
-        "<model>/pareto.csv",
+        "{model}/pareto.csv",
     log:
-        "<model>/logs/compare_heads.log",
+        "{model}/logs/compare_heads.log",
     threads: 1
     params:
-        comparison=stages.comparison(config),
+        comparison=lambda wildcards: stages.comparison(config, wildcards.model),
     script:
         "../scripts/compare_heads.py"
 
@@ -108,13 +112,13 @@ rule compare_heads:
 rule choose_head:
     """The smallest head that loses little against the full one: val and the packed files decide."""
     input:
-        val="<model>/embeddings/val.safetensors",
-        packed=expand("<model>/heads/{head}/packed/{name}.bin", head=HEADS, name=PACKED),
+        val="{model}/embeddings/val.safetensors",
+        packed=expand("{{model}}/heads/{head}/packed/{name}.bin", head=HEADS, name=PACKED),
         code=lambda wildcards: code("choose_head", *HEADS),
     output:
-        "<model>/heads/choice.json",
+        "{model}/heads/choice.json",
     log:
-        "<model>/logs/choose_head.log",
+        "{model}/logs/choose_head.log",
     threads: config["threads"]["heads"]
     params:
         choice=stages.choice(config, HEADS),
@@ -125,13 +129,13 @@ rule choose_head:
 rule evaluate_choice:
     """The chosen head, and its figures on the test images."""
     input:
-        choice="<model>/heads/choice.json",
-        predictions=expand("<model>/heads/{head}/predictions.parquet", head=HEADS),
+        choice="{model}/heads/choice.json",
+        predictions=expand("{{model}}/heads/{head}/predictions.parquet", head=HEADS),
         code=code("evaluate_choice"),
     output:
-        "<model>/chosen.json",
+        "{model}/chosen.json",
     log:
-        "<model>/logs/evaluate_choice.log",
+        "{model}/logs/evaluate_choice.log",
     threads: 1
     params:
         heads={"names": list(HEADS)},
@@ -143,27 +147,27 @@ rule evaluate_hierarchy:
     """The tree from its reduced tensors, on the test images, beside the full head."""
     input:
         **COMPLETING,
-        test="<model>/embeddings/test.safetensors",
-        val="<model>/embeddings/val.safetensors",
+        test="{model}/embeddings/test.safetensors",
+        val="{model}/embeddings/val.safetensors",
         taxonomy="<results>/taxonomy.json",
-        parent="<model>/hierarchy100/parent.safetensors",
-        weights=expand("<model>/hierarchy100/reduced/{parent}_weight.pt", parent=PARENTS),
-        biases=expand("<model>/hierarchy100/reduced/{parent}_bias.pt", parent=PARENTS),
-        linear="<model>/heads/linear/head.safetensors",
+        parent="{model}/hierarchy100/parent.safetensors",
+        weights=expand("{{model}}/hierarchy100/reduced/{parent}_weight.pt", parent=PARENTS),
+        biases=expand("{{model}}/hierarchy100/reduced/{parent}_bias.pt", parent=PARENTS),
+        linear="{model}/heads/linear/head.safetensors",
         config="<results>/config.yaml",
         origin=ORIGIN,
         hashed=[
             f"{DATASET}/train.parquet",
             f"{DATASET}/test.parquet",
-            "<model>/backbone/weights.safetensors",
+            "{model}/backbone/weights.safetensors",
         ],
         code=code("evaluate_hierarchy"),
     output:
-        metrics="<model>/hierarchy100/metrics.json",
-        per_class="<model>/hierarchy100/per_class.csv",
-        predictions="<model>/hierarchy100/predictions.parquet",
+        metrics="{model}/hierarchy100/metrics.json",
+        per_class="{model}/hierarchy100/per_class.csv",
+        predictions="{model}/hierarchy100/predictions.parquet",
     log:
-        "<model>/logs/evaluate_hierarchy.log",
+        "{model}/logs/evaluate_hierarchy.log",
     threads: config["threads"]["heads"]
     params:
         evaluation=stages.evaluation(config),
@@ -193,7 +197,7 @@ rule evaluate_checkpoint:
     input:
         test="<results>/embeddings/test.safetensors",
         weights=f"{WEIGHTS}.safetensors",
-        clusters="resources/taxonomies/study_clusters.json",
+        clusters=local("resources/taxonomies/study_clusters.json"),
         code=code("evaluate_checkpoint"),
     output:
         "<results>/hierarchy10/checkpoint.json",
@@ -209,12 +213,12 @@ rule evaluate_checkpoint:
 rule compare_variants:
     """Each variant's own head, and the trees of those that have a parent layer, beside the study's."""
     input:
-        heads=[of_variant(name, "backbone/metrics.json") for name in VARIANTS],
+        heads=[f"{model_of(name)}/backbone/metrics.json" for name in VARIANTS],
         trees=[
-            of_variant(name, "hierarchy100/metrics.json")
+            f"{model_of(name)}/hierarchy100/metrics.json"
             for name in filter(settings.has_parents, VARIANTS)
         ],
-        study="resources/study_networks.csv",
+        study=local("resources/study_networks.csv"),
         code=code("compare_variants"),
     output:
         table="<results>/networks.csv",

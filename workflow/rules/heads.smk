@@ -6,18 +6,18 @@ PACKED = expand("{precision}-{seed}", precision=config["precisions"], seed=confi
 rule fit_head:
     """Fit a head to the train embeddings, once for each seed."""
     input:
-        embeddings="<model>/embeddings/train.safetensors",
-        teacher=lambda wildcards: expand(
-            "<model>/heads/{teacher}/head.safetensors", teacher=teacher(wildcards.head)
-        ),
+        embeddings="{model}/embeddings/train.safetensors",
+        teacher=lambda wildcards: [
+            f"{wildcards.model}/heads/{name}/head.safetensors" for name in teacher(wildcards.head)
+        ],
         taxonomy=lambda wildcards: LEARNED if reads_taxonomy(wildcards.head) else [],
         code=lambda wildcards: code("fit_head", wildcards.head, *teacher(wildcards.head)),
     output:
-        "<model>/heads/{head}/head.safetensors",
+        "{model}/heads/{head}/head.safetensors",
     log:
-        "<model>/logs/fit_head/{head}.log",
+        "{model}/logs/fit_head/{head}.log",
     benchmark:
-        "<model>/benchmarks/fit_head/{head}.tsv"
+        "{model}/benchmarks/fit_head/{head}.tsv"
     threads: config["threads"]["heads"]
     resources:
         mem_mb=4000,
@@ -31,12 +31,12 @@ rule fit_head:
 rule pack_head:
     """The head as a device stores it: one file for each precision and seed."""
     input:
-        head="<model>/heads/{head}/head.safetensors",
+        head="{model}/heads/{head}/head.safetensors",
         code=code("pack_head"),
     output:
-        expand("<model>/heads/{{head}}/packed/{name}.bin", name=PACKED),
+        expand("{{model}}/heads/{{head}}/packed/{name}.bin", name=PACKED),
     log:
-        "<model>/logs/pack_head/{head}.log",
+        "{model}/logs/pack_head/{head}.log",
     threads: 1
     params:
         files={"names": PACKED},

@@ -1,61 +1,55 @@
 # In: the embeddings of train and the taxonomy.
 # Out: the parent, its children and their tensors; learned clusters and their parent.
-# The parent layer that a backbone was trained with, for the children under it.
-rule take_variant_parent:
+rule take_parent:
+    """The parent layer that the backbone was trained with: each variant's, and the run's if set."""
     input:
-        head="<model>/backbone/head.safetensors",
+        head="{model}/backbone/head.safetensors",
         code=code("take_parent"),
     output:
-        "<model>/hierarchy100/parent.safetensors",
+        "{model}/hierarchy100/parent.safetensors",
     log:
-        "<model>/logs/take_parent.log",
-    pathvars:
-        model=VARIANT,
+        "{model}/logs/take_parent.log",
+    wildcard_constraints:
+        model=one_of(model for model in TRAINED if takes_parent(model)),
     threads: 1
     script:
         "../scripts/take_parent.py"
 
 
-if config["parent"]["objective"] == "finetuned":
-
-    use rule take_variant_parent as take_parent with:
-        pathvars:
-            model="<results>",
-
-else:
-
-    rule train_parent:
-        """The parent layer: features to parents, trained alone or together with the classes."""
-        input:
-            embeddings="<model>/embeddings/train.safetensors",
-            taxonomy=LEARNED,
-            code=code("train_parent"),
-        output:
-            "<model>/hierarchy100/parent.safetensors",
-        log:
-            "<model>/logs/train_parent.log",
-        threads: config["threads"]["heads"]
-        params:
-            parent=stages.parent(config, TAXONOMY),
-        script:
-            "../scripts/train_parent.py"
+rule train_parent:
+    """The parent layer: features to parents, trained alone or together with the classes."""
+    input:
+        embeddings="{model}/embeddings/train.safetensors",
+        taxonomy=LEARNED,
+        code=code("train_parent"),
+    output:
+        "{model}/hierarchy100/parent.safetensors",
+    log:
+        "{model}/logs/train_parent.log",
+    wildcard_constraints:
+        model=one_of(model for model in TRAINED if not takes_parent(model)),
+    threads: config["threads"]["heads"]
+    params:
+        parent=stages.parent(config, TAXONOMY),
+    script:
+        "../scripts/train_parent.py"
 
 
 rule train_child:
     """One parent's children: a convex softmax regression on that parent's train images."""
     input:
-        embeddings="<model>/embeddings/train.safetensors",
+        embeddings="{model}/embeddings/train.safetensors",
         parent=branch(
             config["child"]["input"] == "parent_logits",
-            then="<model>/hierarchy100/parent.safetensors",
+            then="{model}/hierarchy100/parent.safetensors",
             otherwise=[],
         ),
         taxonomy=LEARNED,
         code=code("train_child"),
     output:
-        "<model>/hierarchy100/children/{parent}.safetensors",
+        "{model}/hierarchy100/children/{parent}.safetensors",
     log:
-        "<model>/logs/train_child/{parent}.log",
+        "{model}/logs/train_child/{parent}.log",
     threads: 1
     params:
         child=lambda wildcards: stages.child(config, TAXONOMY, int(wildcards.parent)),
@@ -66,13 +60,13 @@ rule train_child:
 rule reduce_child:
     """Only the weight and the bias of a child head, as bare tensors."""
     input:
-        child="<model>/hierarchy100/children/{parent}.safetensors",
+        child="{model}/hierarchy100/children/{parent}.safetensors",
         code=code("reduce_child"),
     output:
-        weight="<model>/hierarchy100/reduced/{parent}_weight.pt",
-        bias="<model>/hierarchy100/reduced/{parent}_bias.pt",
+        weight="{model}/hierarchy100/reduced/{parent}_weight.pt",
+        bias="{model}/hierarchy100/reduced/{parent}_bias.pt",
     log:
-        "<model>/logs/reduce_child/{parent}.log",
+        "{model}/logs/reduce_child/{parent}.log",
     threads: 1
     script:
         "../scripts/reduce_child.py"

@@ -130,7 +130,7 @@ rule draw_pareto:
     """Accuracy against MACs and against bytes, with the frontier and the study's numbers."""
     input:
         table="<results>/pareto.csv",
-        study="resources/study.csv",
+        study=local("resources/study.csv"),
         backbone="<results>/backbone/cost.json",
         code=code("draw_pareto"),
     output:
@@ -153,8 +153,8 @@ rule write_study:
     """The study's numbers beside ours, row by row."""
     input:
         table="<results>/pareto.csv",
-        study="resources/study.csv",
-        defects="resources/study_defects.csv",
+        study=local("resources/study.csv"),
+        defects=local("resources/study_defects.csv"),
         code=code("write_study"),
     output:
         "<results>/study.md",

@@ -9,19 +9,21 @@ rule finetune_backbone:
         weights=f"{WEIGHTS}.safetensors",
         code=code("finetune_backbone", network=True),
     output:
-        weights="<model>/backbone/weights.safetensors",
-        head="<model>/backbone/head.safetensors",
-        history="<model>/backbone/history.csv",
+        weights="{model}/backbone/weights.safetensors",
+        head="{model}/backbone/head.safetensors",
+        history="{model}/backbone/history.csv",
     log:
-        "<model>/logs/finetune_backbone.log",
+        "{model}/logs/finetune_backbone.log",
     benchmark:
-        "<model>/benchmarks/finetune_backbone.tsv"
+        "{model}/benchmarks/finetune_backbone.tsv"
+    wildcard_constraints:
+        model=one_of(TRAINED),
     threads: config["threads"]["backbone"]
     resources:
         mem_mb=8000,
         runtime=1440,
     params:
-        finetune=lambda wildcards: stages.finetune(configured(wildcards), TAXONOMY),
+        finetune=lambda wildcards: stages.finetune(training_of(wildcards.model), TAXONOMY),
     script:
         "../scripts/finetune_backbone.py"
 

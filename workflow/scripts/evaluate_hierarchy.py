@@ -10,6 +10,9 @@ from treehead.hierarchy import reduction
 from treehead.hierarchy.tree import assemble
 
 settings, given = snakemake.params.evaluation, snakemake.input
+# With storage a job reads copies of the files in another folder.
+tail = f"{snakemake.wildcards.model}/hierarchy100/metrics.json"
+folder = snakemake.output.metrics.removesuffix(tail)
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     names = taxonomy.read(given.taxonomy)
     children = [
@@ -32,7 +35,9 @@ with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.outp
         "dataset": settings["dataset"] | dataset.provenance(given.origin),
         "backbone": inputs.complete(settings["backbone"], given.brought, given.statistics),
         "config_sha256": artifacts.sha256(given.config),
-        "input_sha256": {path: artifacts.sha256(path) for path in given.hashed},
+        "input_sha256": {
+            path.removeprefix(folder): artifacts.sha256(path) for path in given.hashed
+        },
     }
     columns = {"fine": test.fine, "predicted": predicted}
     spelled = {

@@ -1,0 +1,133 @@
+"""The graph with its files in a bucket of a real S3 server on this machine, which moto runs."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+from conftest import METRICS, Project, made
+from moto.server import ThreadedMotoServer
+
+BUCKET, FOLDER, KNOWN = "lab", "first", "known"
+COPIES = f".snakemake/storage/s3/{BUCKET}/{FOLDER}"
+
+
+class Storage(NamedTuple):
+    """A server and how it is reached."""
+
+    url: str
+    environment: dict[str, str]
+
+    def options(self) -> tuple[str, ...]:
+        """What a call of snakemake needs beside its targets."""
+        place = f"--default-storage-prefix=s3://{BUCKET}/{FOLDER}"
+        return ("--profile", "profiles/s3", f"--storage-s3-endpoint-url={self.url}", place)
+
+    def run(self, project: Project, target: str = METRICS) -> subprocess.CompletedProcess[str]:
+        """Make the target."""
+        return project.snakemake(*self.options(), "--cores=1", "--", target, **self.environment)
+
+    def plan(self, project: Project) -> list[str]:
+        """The rules that would run for the metrics."""
+        told = project.snakemake(*self.options(), "--dry-run", "--", METRICS, **self.environment)
+        assert told.returncode == 0, told.stderr
+        table = told.stdout.partition("Job stats:")[2].partition("total")[0]
+        return sorted(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE))
+
+    def bucket(self) -> Any:
+        """What boto3 knows of the bucket."""
+        names = ("aws_access_key_id", "aws_secret_access_key")
+        keys = dict(zip(names, self.environment.values(), strict=True))
+        return boto3.resource("s3", endpoint_url=self.url, **keys).Bucket(BUCKET)
+
+    def push(self, project: Project) -> None:
+        """Send what is known of the files after them."""
+        hidden = project.folder / ".snakemake"
+        for path in [*hidden.glob("metadata/*"), *hidden.rglob(".made/*")]:
+            self.bucket().upload_file(path, f"{KNOWN}/{path.relative_to(hidden)}")
+
+    def pull(self, project: Project) -> None:
+        """Fetch what is known of the files."""
+        for one in self.bucket().objects.filter(Prefix=f"{KNOWN}/"):
+            path = project.folder / ".snakemake" / one.key.removeprefix(f"{KNOWN}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.bucket().download_file(one.key, path)
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Storage]:
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    credentials = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}
+    yield Storage(f"http://{host}:{port}", credentials)
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def stored(
+    own_dataset: Project, storage: Storage, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """A checkout whose run left its files in the bucket; only for reading."""
+    project = own_dataset.copy(tmp_path_factory.mktemp("s3") / "project")
+    done = storage.run(project)
+    assert done.returncode == 0, done.stderr
+    storage.push(project)
+    return project
+
+
+def checkout(own_dataset: Project, folder: Path) -> Project:
+    """Another checkout, whose files are as new as those of a fresh clone."""
+    project = own_dataset.copy(folder)
+    for path in folder.rglob("*"):
+        path.touch()
+    return project
+
+
+def test_a_bucket_gets_the_bytes_of_a_local_run(
+    stored: Project, own_run: Project, storage: Storage
+):
+    assert not (stored.folder / "results").exists()
+    assert made(stored.folder / COPIES) == made(own_run.folder)
+    keys = {one.key.removeprefix(f"{FOLDER}/") for one in storage.bucket().objects.all()}
+    assert set(made(own_run.folder)) <= keys
+
+
+def test_a_second_checkout_runs_nothing_and_then_what_its_settings_ask_for(
+    stored: Project, own_dataset: Project, storage: Storage, tmp_path: Path
+):
+    second = checkout(own_dataset, tmp_path / "project")
+    assert "finetune_backbone" in storage.plan(second), "nothing is known of the files"
+    storage.pull(second)
+    assert storage.plan(second) == []
+    tree = ["evaluate_hierarchy", "record_config", "reduce_child", "train_child"]
+    assert storage.plan(second.having({"child.l2": 0.5})) == tree
+    with (second.folder / "treehead/hierarchy/reduction.py").open("a") as source:
+        source.write("# edited\n")
+    assert storage.plan(second) == ["evaluate_hierarchy", "reduce_child"]
+
+
+def test_a_bit_that_flipped_in_the_bucket_is_told(
+    stored: Project, own_dataset: Project, storage: Storage, tmp_path: Path
+):
+    bucket = storage.bucket()
+    key = f"{FOLDER}/results/embeddings/val.safetensors"
+    before = bucket.Object(key).get()["Body"].read()
+    second = checkout(own_dataset, tmp_path / "project").having({"training.epochs": 1})
+    storage.pull(second)
+    bucket.put_object(Key=key, Body=before[:-1] + bytes([before[-1] ^ 1]))
+    done = storage.run(second, "results/heads/linear/metrics.json")
+    bucket.put_object(Key=key, Body=before)
+    assert done.returncode == 1
+    told = "embeddings/val.safetensors changed since it was made; delete it"
+    assert told in done.stdout + done.stderr
+
+
+def test_the_copies_of_a_bucket_can_be_verified(stored: Project):
+    command = [sys.executable, "-m", "treehead", "verify", f"{COPIES}/results"]
+    done = subprocess.run(command, cwd=stored.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
