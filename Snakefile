@@ -20,6 +20,7 @@ wildcard_constraints:
     model=one_of([*TRAINED, INT8]),
     parent=one_of(PARENTS),
     split="train|val|test",
+    shard=r"\d+",
     head=one_of(HEADS),
 
 

@@ -177,12 +177,17 @@ def embed(config: Config, part: str, model: str) -> Config:
     used = {
         "split": split(config) if part != "test" else {},
         "views": config["embed"]["views"] if part == "train" else ["identity"],
-        **_part(config["embed"], "batch_size", "device"),
+        **_part(config["embed"], "batch_size", "device", "stored"),
         "network": network(config),
         "threads": config["threads"]["backbone"],
         **config["compute"],
     }
     return used | ({"device": "cpu", "portable": False} if model == int8(config) else {})
+
+
+def shard(config: Config, number: int | str) -> Config:
+    """Which of how many parts of a split's images a job embeds."""
+    return {"shard": int(number), "shards": config["embed"]["shards"]}
 
 
 def quantize(config: Config) -> Config:

@@ -63,6 +63,10 @@ class Pixels:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def part(self, places: slice) -> "Pixels":
+        """Some of the images, of which none is read yet."""
+        return Pixels(self._path, self._rows[places])
+
     def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
         rows = self._rows[places]
         images = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)

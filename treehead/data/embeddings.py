@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from treehead.artifacts import read_tensors, write_tensors
+from treehead.artifacts import InputError, read_tensors, write_tensors
 
 
 class Examples(NamedTuple):
@@ -39,11 +39,43 @@ class Embeddings(NamedTuple):
         return Embeddings(self.features[:, chosen], place[self.fine[chosen]]).flat()
 
 
-def write(path: str | Path, embeddings: Embeddings) -> None:
-    """Write a split's features and labels."""
-    write_tensors(path, embeddings._asdict())
+def shard(n: int, number: int, shards: int) -> slice:
+    """The rows of one of the shards of n images: nearly as many in each, in their order.
+
+    Raises:
+        InputError: there are fewer images than shards.
+    """
+    if shards > n:
+        raise InputError(f"embed.shards is {shards}, but a split has {n} images; set fewer.")
+    return slice(n * number // shards, n * (number + 1) // shards)
+
+
+def write(path: str | Path, embeddings: Embeddings, stored: str = "float32") -> None:
+    """Write a split's features, as float32 or float16, and its labels.
+
+    Raises:
+        InputError: a feature is too large for float16.
+    """
+    features = embeddings.features.astype(stored)
+    if not np.isfinite(features).all() and np.isfinite(embeddings.features).all():
+        largest = np.abs(embeddings.features).max()
+        raise InputError(
+            f"{path}: a feature of {largest:.3g} is too large for float16; set embed.stored to "
+            "float32."
+        )
+    write_tensors(path, {"features": features, "fine": embeddings.fine})
 
 
 def read(path: str | Path) -> Embeddings:
-    """Read a split's features and labels."""
-    return Embeddings(**read_tensors(path))
+    """Read a split's features, as float32 whatever is stored, and its labels."""
+    found = read_tensors(path)
+    return Embeddings(found["features"].astype(np.float32, copy=False), found["fine"])
+
+
+def join(paths: list[str], target: str | Path) -> None:
+    """Write the shards of a split, in their order, as one file of the same type."""
+    shards = [read_tensors(path) for path in paths]
+    features = np.concatenate([one["features"] for one in shards], axis=1)
+    write_tensors(
+        target, {"features": features, "fine": np.concatenate([one["fine"] for one in shards])}
+    )

@@ -53,8 +53,13 @@ rule count_backbone:
         "../scripts/count_backbone.py"
 
 
+# A split is embedded by one job, or by one for each shard of its images.
+SHARDS = config["embed"]["shards"]
+EMBEDDED = "{split}" if SHARDS == 1 else "{split}/{shard}"
+
+
 rule embed:
-    """Features of each image of a split in each view, from the frozen backbone."""
+    """Features of images of a split in each view, from the frozen backbone."""
     input:
         **COMPLETING,
         images=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.npy",
@@ -63,16 +68,33 @@ rule embed:
         weights="{model}/backbone/weights.safetensors",
         code=code("embed", network=True),
     output:
-        "{model}/embeddings/{split}.safetensors",
+        f"{{model}}/embeddings/{EMBEDDED}.safetensors",
     log:
-        "{model}/logs/embed/{split}.log",
+        f"{{model}}/logs/embed/{EMBEDDED}.log",
     benchmark:
-        "{model}/benchmarks/embed/{split}.tsv"
+        f"{{model}}/benchmarks/embed/{EMBEDDED}.tsv"
     threads: config["threads"]["backbone"]
     resources:
         mem_mb=4000,
         runtime=240,
     params:
-        embed=lambda wildcards: stages.embed(config, wildcards.split, wildcards.model),
+        embed=lambda wildcards: stages.embed(config, wildcards.split, wildcards.model)
+        | stages.shard(config, wildcards.get("shard", 0)),
     script:
         "../scripts/embed.py"
+
+
+if SHARDS > 1:
+
+    rule join_embeddings:
+        """The shards of a split as one file."""
+        input:
+            shards=expand("{{model}}/embeddings/{{split}}/{shard}.safetensors", shard=range(SHARDS)),
+            code=code("join_embeddings"),
+        output:
+            "{model}/embeddings/{split}.safetensors",
+        log:
+            "{model}/logs/join_embeddings/{split}.log",
+        threads: 1
+        script:
+            "../scripts/join_embeddings.py"

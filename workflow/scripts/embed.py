@@ -9,10 +9,12 @@ settings, split = snakemake.params.embed, snakemake.wildcards.split
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     given = snakemake.input
     images, fine = dataset.part(given.images, given.table, split, settings["split"])
+    rows = embeddings.shard(len(fine), settings["shard"], settings["shards"])
     network = inputs.complete(settings["network"], given.brought, given.statistics)
     device = compute.device(settings, "embed")
     with embed.opened(given.onnx, given.weights, settings | {"network": network}, device) as run:
         features = embed.embed(
-            images, settings["views"], run, settings["batch_size"], f"embed {split}"
+            images.part(rows), settings["views"], run, settings["batch_size"], f"embed {split}"
         )
-    embeddings.write(snakemake.output[0], embeddings.Embeddings(features, fine))
+    found = embeddings.Embeddings(features, fine[rows])
+    embeddings.write(snakemake.output[0], found, settings["stored"])

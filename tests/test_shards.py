@@ -1,0 +1,66 @@
+"""A split that is embedded by several jobs is the split that one job embeds."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Project
+
+from treehead.artifacts import InputError, read_tensors
+from treehead.data import embeddings
+from treehead.data.embeddings import Embeddings
+
+TRAIN = "results/embeddings/train.safetensors"
+LINEAR = "results/heads/linear/metrics.json"
+
+
+@pytest.mark.parametrize(("n", "shards"), [(1, 1), (5, 5), (17, 4), (1_281_167, 64)])
+def test_shards_have_each_image_once_and_nearly_as_many(n: int, shards: int):
+    rows = [embeddings.shard(n, number, shards) for number in range(shards)]
+    assert (rows[0].start, rows[-1].stop) == (0, n)
+    assert all(one.stop == other.start for one, other in itertools.pairwise(rows))
+    sizes = {one.stop - one.start for one in rows}
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_more_shards_than_images_are_told():
+    with pytest.raises(InputError, match=r"embed\.shards is 4, but a split has 3 images"):
+        embeddings.shard(3, 0, 4)
+
+
+def test_a_feature_that_float16_cannot_hold_is_told(tmp_path: Path):
+    large = Embeddings(np.full((1, 2, 3), 7e4, np.float32), np.zeros(2, np.int64))
+    with pytest.raises(InputError, match=r"a feature of 7e\+04 is too large for float16"):
+        embeddings.write(tmp_path / "a.safetensors", large, "float16")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def sharded(own_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The run, embedded again in three shards and stored in float16."""
+    project = own_run.copy(tmp_path_factory.mktemp("shards") / "project")
+    project = project.having({"embed.shards": 3, "embed.stored": "float16"})
+    plan = project.plan(LINEAR)
+    assert (plan["embed"], plan["join_embeddings"]) == (9, 3)
+    project.run(LINEAR)
+    return project
+
+
+def test_the_features_are_those_of_one_job_but_for_rounding(sharded: Project, own_run: Project):
+    stored = read_tensors(sharded.folder / TRAIN)
+    assert stored["features"].dtype == np.float16
+    found, whole = (embeddings.read(project.folder / TRAIN) for project in (sharded, own_run))
+    assert found.features.dtype == np.float32
+    np.testing.assert_array_equal(found.fine, whole.fine)
+    np.testing.assert_allclose(found.features, whole.features, rtol=2e-3, atol=1e-4)
+    assert not np.array_equal(found.features, whole.features)
+
+
+def test_of_one_lost_shard_that_one_is_made_again(sharded: Project, tmp_path: Path):
+    project = sharded.copy(tmp_path / "project").having(sharded.settings)
+    assert project.plan(LINEAR) == {}
+    (project.folder / "results/embeddings/train/1.safetensors").unlink()
+    (project.folder / TRAIN).unlink()
+    plan = project.plan(TRAIN)
+    assert plan == {"embed": 1, "join_embeddings": 1}
