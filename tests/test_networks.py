@@ -19,6 +19,7 @@ from treehead.backbones.backbone import build
 from treehead.config import stages
 from treehead.data import trees
 from treehead.evaluation import variants
+from treehead.report import figures
 from treehead.training import finetune
 
 STUDY = pandas.read_csv(ROOT / "resources" / "study_networks.csv")
@@ -60,6 +61,25 @@ def test_the_table_sets_heads_trees_and_the_study_side_by_side():
     assert table.loc["flat", "study_accuracy"] == pytest.approx(0.739)
     assert np.isnan(table.loc["flat", "tree_accuracy"])
     assert not [name for name in variants.table(heads, trees, None) if name.startswith("study")]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["flat"], ["parent"], ["bottleneck-10"], ["flat", "joint"], ["bottleneck-10", "parent"]],
+)
+def test_the_figure_shows_whichever_variants_there_are(names: list[str], tmp_path: Path):
+    trained = {"accuracy": 0.7, "parent_accuracy": 0.8}
+    tree = {
+        "per_parent": [{"child_accuracy": 0.5, "count": 5}],
+        "accuracy": 0.3,
+        "flat": {"accuracy": 0.5},
+    }
+    heads = dict.fromkeys(names, trained)
+    trees = {name: tree for name in names if name in ("parent", "joint")}
+    for study in (None, STUDY):
+        table = variants.table(heads, trees, study)
+        figures.save(figures.variants(table, "images"), tmp_path / "networks.svg")
+        assert (tmp_path / "networks.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_a_variants_jobs_read_and_write_in_its_own_folder_alone(own_dataset: Project):

@@ -215,7 +215,7 @@ def variants(table: pd.DataFrame, title: str) -> Figure:
         1, 2, figsize=(12, 4), width_ratios=[2, 3], layout="constrained"
     )
     narrow = table[table["network"].str.startswith("bottleneck-")]
-    width = narrow["network"].str.partition("-")[2].astype(int)
+    width = [int(name.removeprefix("bottleneck-")) for name in narrow["network"]]
     whole = table[table["network"] == "flat"]
     sources = [("", "ours", BLUE), ("study_", "the study, 2023", ORANGE)]
     for prefix, label, colour in sources:
