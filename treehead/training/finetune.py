@@ -12,7 +12,7 @@ from treehead.backbones.backbone import Backbone
 from treehead.backbones.weights import restore
 from treehead.console import say
 from treehead.data import balance, dataset
-from treehead.training import compute, parallel, resuming
+from treehead.training import compute, launching, resuming
 from treehead.training.checkpoint import Checkpoint
 from treehead.training.objectives import Objective
 from treehead.training.trainer import Classifier, Epoch, Images, Trainer, shrunk
@@ -82,7 +82,7 @@ def finetune(
     backbone.whiten(torch.from_numpy(train.pixels[:WHITENED]))
     _check_sizes(backbone, train, settings)
     training = partial(_train, model, train, val, settings, checkpoint=checkpoint)
-    state, history = parallel.launch(training, settings["processes"], settings["device"])
+    state, history = launching.launch(training, settings["processes"], settings["device"])
     restore(model, state)
     head.fold()
     say(f"Kept epoch {max(history, key=lambda row: row.val_accuracy).epoch}, the best by val.")
