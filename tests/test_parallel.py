@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import psutil
@@ -96,18 +97,21 @@ def members() -> list[psutil.Process]:
     return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+# Before any training.
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+
+@pytest.mark.parametrize("number", HANDLERS)
 def test_a_signal_reaches_all_processes_and_the_rest_has_the_same_bytes(
     whole: Training, tmp_path: Path, log: Path, number: signal.Signals
 ):
     """So two runs of two processes have the same bytes, whether one of them is stopped or not."""
     settings, state = {**UNEVEN, "processes": 2}, tmp_path / "state.pt"
-    before = signal.getsignal(number)
     once(state, lambda: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as stopped:
         Training(settings, images=19).run(Checkpoint(state, 0))
     assert stopped.value.code == 128 + number
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is HANDLERS[number]
     assert log.read_text().count(f"Stopped by {number.name} in epoch") == 1
     assert "restart" not in log.read_text()
     assert Checkpoint(state, 0).load()["epoch"] < 8
@@ -136,6 +140,9 @@ def test_a_killed_process_starts_again_with_the_others_to_the_same_bytes(
     assert sum(line.startswith("epoch   8/8") for line in lines) == 1
 
 
+TWO = launching.Group("training", processes=2, machines=1, rendezvous=None, device="cpu")
+
+
 def killed() -> None:
     """The second process dies, and the first one waits for it."""
     if parallel.rank() == 1:
@@ -144,10 +151,21 @@ def killed() -> None:
 
 
 def test_a_process_that_dies_each_time_is_one_sentence(monkeypatch: pytest.MonkeyPatch, log: Path):
-    """It names the signal of the dead one, not what happened to the one that was left alone."""
+    """It names the signal of the dead one, not what happened to the one that was left alone.
+
+    So it does if the launcher looks so rarely that both could be found dead.
+    """
+    usual = launching._config
+
+    def rarely(*arguments: Any) -> Any:
+        config = usual(*arguments)
+        config.monitor_interval = 0.8
+        return config
+
+    monkeypatch.setattr(launching, "_config", rarely)
     monkeypatch.setattr(launching, "RESTARTS", 1)
     with pytest.raises(InputError, match=r"^A process of the training was killed by SIGKILL"):
-        launching.launch(killed, 2, "cpu")
+        launching.launch(killed, TWO)
     assert log.read_text().count("A process died") == 1
 
 
@@ -158,7 +176,7 @@ def defect() -> None:
 def test_a_defect_in_a_process_has_its_traceback(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(launching, "RESTARTS", 0)
     with pytest.raises(RuntimeError, match=r'(?s)in defect\n.*raise ValueError\("a defect"\)'):
-        launching.launch(defect, 2, "cpu")
+        launching.launch(defect, TWO)
 
 
 def test_weights_that_are_no_numbers_end_all_processes(tmp_path: Path):

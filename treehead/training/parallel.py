@@ -11,10 +11,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from treehead.training.checkpoint import State
+
 
 def rank() -> int:
     """The number of this process in its group; 0 if there is no group."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def first_of_machine() -> bool:
+    """Whether this process is the first of its machine, which tells and saves."""
+    return dist.get_node_local_rank(fallback_rank=0) == 0
 
 
 def size() -> int:
@@ -36,6 +43,17 @@ def total(*values: float) -> list[float]:
         sums = sums.cuda()
     dist.all_reduce(sums)
     return sums.tolist()
+
+
+def newest(state: State | None) -> State | None:
+    """The newest state that a process has, for all of them: a machine has what it saved itself."""
+    if size() == 1:
+        return state
+    places = [None] * size()
+    dist.all_gather_object(places, (state["epoch"], state["step"]) if state else (0, 0))
+    found = [state]
+    dist.broadcast_object_list(found, places.index(max(places)))
+    return found[0]
 
 
 def wait() -> None:
