@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,8 @@ from training import Training, digest
 
 from treehead.artifacts import InputError
 from treehead.training import launching
+
+Begin = Callable[[Path], subprocess.Popen]
 
 SETTINGS = {"epochs": 8, "batch_size": 7}
 
@@ -31,12 +34,20 @@ def rendezvous() -> str:
         return f"localhost:{free.getsockname()[1]}"
 
 
-def begin(folder: Path, rendezvous: str) -> subprocess.Popen:
-    """Start a machine, whose files lie in the folder."""
-    folder.mkdir(exist_ok=True)
-    settings = json.dumps({**SETTINGS, "machines": 2})
-    program = Path(__file__).with_name("machine.py")
-    return subprocess.Popen([sys.executable, program, folder, settings, rendezvous])
+@pytest.fixture
+def begin(rendezvous: str) -> Iterator[Begin]:
+    """Start a machine, whose files lie in the folder; none is left behind a test that failed."""
+    with ExitStack() as machines:
+
+        def begin(folder: Path) -> subprocess.Popen:
+            folder.mkdir(exist_ok=True)
+            settings = json.dumps({**SETTINGS, "machines": 2})
+            program = Path(__file__).with_name("machine.py")
+            machine = subprocess.Popen([sys.executable, program, folder, settings, rendezvous])
+            machines.callback(machine.kill)
+            return machine
+
+        yield begin
 
 
 def until(happened: Callable[[], bool]) -> None:
@@ -52,11 +63,11 @@ def answers(rendezvous: str) -> bool:
         return client.connect_ex((host, int(port))) == 0
 
 
-def begun(folders: list[Path], rendezvous: str) -> list[subprocess.Popen]:
+def begun(folders: list[Path], rendezvous: str, begin: Begin) -> list[subprocess.Popen]:
     """Two machines that have saved a state; the first one is host of the rendezvous."""
-    host = begin(folders[0], rendezvous)
+    host = begin(folders[0])
     until(lambda: answers(rendezvous))
-    machines = [host, begin(folders[1], rendezvous)]
+    machines = [host, begin(folders[1])]
     until(lambda: all((folder / "state.pt").exists() for folder in folders))
     return machines
 
@@ -66,10 +77,10 @@ def digests(folders: list[Path]) -> list[str]:
 
 
 def test_a_killed_process_starts_again_on_all_machines_to_the_same_bytes(
-    whole: str, tmp_path: Path, rendezvous: str
+    whole: str, tmp_path: Path, rendezvous: str, begin: Begin
 ):
     folders = [tmp_path / "host", tmp_path / "guest"]
-    machines = begun(folders, rendezvous)
+    machines = begun(folders, rendezvous, begin)
     (process,) = (
         child
         for child in psutil.Process(machines[1].pid).children()
@@ -84,31 +95,31 @@ def test_a_killed_process_starts_again_on_all_machines_to_the_same_bytes(
 
 
 def test_a_machine_that_is_stopped_and_comes_back_takes_the_state_of_the_other(
-    whole: str, tmp_path: Path, rendezvous: str
+    whole: str, tmp_path: Path, rendezvous: str, begin: Begin
 ):
     folders = [tmp_path / "host", tmp_path / "guest"]
-    host, guest = begun(folders, rendezvous)
+    host, guest = begun(folders, rendezvous, begin)
     guest.send_signal(signal.SIGTERM)
     assert guest.wait(timeout=60) == 128 + signal.SIGTERM
     (folders[1] / "state.pt").unlink()
     (folders[1] / "state.pt.older").unlink(missing_ok=True)
-    guest = begin(folders[1], rendezvous)
+    guest = begin(folders[1])
     assert [machine.wait(timeout=60) for machine in (host, guest)] == [0, 0]
     assert digests(folders) == [whole, whole]
     assert "Resumed in epoch" in (folders[1] / "log").read_text()
 
 
 def test_without_the_host_the_other_machine_ends_in_a_sentence_and_both_resume(
-    whole: str, tmp_path: Path, rendezvous: str
+    whole: str, tmp_path: Path, rendezvous: str, begin: Begin
 ):
     folders = [tmp_path / "host", tmp_path / "guest"]
-    host, guest = begun(folders, rendezvous)
+    host, guest = begun(folders, rendezvous, begin)
     host.send_signal(signal.SIGTERM)
     assert host.wait(timeout=60) == 128 + signal.SIGTERM
     assert guest.wait(timeout=60) == 1
     last = (folders[1] / "log").read_text().splitlines()[-1]
     assert last.startswith(f"Error: The 2 machines of the training did not meet at {rendezvous} (")
-    machines = [begin(folder, rendezvous) for folder in folders]
+    machines = [begin(folder) for folder in folders]
     assert [machine.wait(timeout=60) for machine in machines] == [0, 0]
     assert digests(folders) == [whole, whole]
 

@@ -168,6 +168,11 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
             "machines is 2 and finetune.rendezvous is null; set the latter to",
         ),
         ("finetune.rendezvous", "node1:29400", "finetune.machines is 1 and finetune.rendezvous is"),
+        (
+            "finetune.machines",
+            1000,
+            "and 1000 processes share each batch; give each an image at least",
+        ),
         ("finetune.rendezvous", "node1", "finetune.rendezvous"),
         ("finetune.average", 1, "finetune.average is 1; it must be less than 1"),
         ("finetune.progressive", [{"until": 0.5, "size": 24}], "finetune.progressive.0.size is no"),

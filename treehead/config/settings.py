@@ -272,6 +272,12 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
+    together = finetune["machines"] * finetune["processes"]
+    if together > finetune["batch_size"]:
+        yield (
+            f"finetune.batch_size is {finetune['batch_size']}, and {together} processes share each "
+            "batch; give each an image at least"
+        )
     if (finetune["machines"] > 1) != (finetune["rendezvous"] is not None):
         yield (
             f"finetune.machines is {finetune['machines']} and finetune.rendezvous is "

@@ -71,8 +71,9 @@ def launch(train: Callable[[], Result], group: Group) -> Result:
         except RendezvousError as error:
             raise InputError(
                 f"The {group.machines} machines of the training did not meet at {group.rendezvous} "
-                f"({error}); run the same command on each of them within {PATIENCE // 60} minutes, "
-                "with the same settings, data and versions, and finetune.rendezvous one of them."
+                f"({type(error).__name__}); run the same command on each within {PATIENCE // 60} "
+                "minutes, with the same settings, data and versions; finetune.rendezvous must be a "
+                "free port of one of them."
             ) from None
         except ChildFailedError as error:
             _, failure = error.get_first_failure()

@@ -39,7 +39,7 @@ def _keep(training: Training, checkpoint: Checkpoint | None, noticed: int) -> No
             checkpoint.save(training.state_dict())
     if asked:
         parallel.wait()
-        number = noticed or signal.SIGTERM
+        by = f"by {signal.Signals(noticed).name}" if noticed else "with another process"
         resumes = "; the state is saved, and the same command resumes there" if checkpoint else ""
-        say(f"Stopped by {signal.Signals(number).name} in epoch {training.epoch}{resumes}.")
-        raise SystemExit(128 + number)
+        say(f"Stopped {by} in epoch {training.epoch}{resumes}.")
+        raise SystemExit(128 + (noticed or signal.SIGTERM))
