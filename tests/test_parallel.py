@@ -145,9 +145,10 @@ TWO = launching.Group("training", processes=2, machines=1, rendezvous=None, devi
 
 def killed() -> None:
     """The second process dies, and the first one waits for it."""
+    parallel.total(1)
     if parallel.rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    parallel.wait()
+    parallel.total(1)
 
 
 def test_a_process_that_dies_each_time_is_one_sentence(monkeypatch: pytest.MonkeyPatch, log: Path):
