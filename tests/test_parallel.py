@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import numpy as np
 import psutil
@@ -152,18 +151,7 @@ def killed() -> None:
 
 
 def test_a_process_that_dies_each_time_is_one_sentence(monkeypatch: pytest.MonkeyPatch, log: Path):
-    """It names the signal of the dead one, not what happened to the one that was left alone.
-
-    So it does if the launcher looks so rarely that both could be found dead.
-    """
-    usual = launching._config
-
-    def rarely(*arguments: Any) -> Any:
-        config = usual(*arguments)
-        config.monitor_interval = 0.8
-        return config
-
-    monkeypatch.setattr(launching, "_config", rarely)
+    """It names the signal of the dead one, not what happened to the one that was left alone."""
     monkeypatch.setattr(launching, "RESTARTS", 1)
     with pytest.raises(InputError, match=r"^A process of the training was killed by SIGKILL"):
         launching.launch(killed, TWO)

@@ -5,7 +5,6 @@ import pickle
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -159,10 +158,6 @@ def _member(
             outcome = train()
         except InputError as error:
             outcome = error
-        except Exception:
-            # The launcher names the first process that it finds dead: not one that lost another.
-            time.sleep(1)
-            raise
         parallel.wait()
     finally:
         dist.destroy_process_group()
