@@ -252,7 +252,7 @@ def test_the_shipped_settings_train_two_steps_an_epoch(
     network = inputs.complete(training["network"], [], [f"{made}/statistics.json"])
     backbone = build(**network)
     images = [f"{made}/train.{kind}" for kind in ("npy", "parquet")]
-    _, history = finetune.from_files(backbone, *images, training, None)
+    _, history = finetune.from_files(backbone, *images, training, checkpoint=None, rendezvous=None)
     assert len(history) == 2
     assert all(0.5 < row.loss < 100 for row in history)
 

@@ -162,6 +162,18 @@ def test_no_mapping_of_the_schema_lets_a_typo_pass():
         ("backbone.weights", "torchvision", "torchvision has no weights of airbench_residual; set"),
         ("finetune.device", "gpu", "finetune.device is 'gpu'; it must be one of auto, cpu, cuda"),
         ("finetune.processes", 0, "finetune.processes is 0; it must be at least 1"),
+        (
+            "finetune.machines",
+            2,
+            "machines is 2 and finetune.rendezvous is null; set the latter to",
+        ),
+        ("finetune.rendezvous", "node1:29400", "finetune.machines is 1 and finetune.rendezvous is"),
+        (
+            "finetune.machines",
+            1000,
+            "and 1000 processes share each batch; give each an image at least",
+        ),
+        ("finetune.rendezvous", "node1", "finetune.rendezvous"),
         ("finetune.average", 1, "finetune.average is 1; it must be less than 1"),
         ("finetune.progressive", [{"until": 0.5, "size": 24}], "finetune.progressive.0.size is no"),
         ("finetune.progressive", [{"until": 2, "image_size": 24}], "finetune.progressive.0.until"),

@@ -47,6 +47,7 @@ SETTINGS: dict[str, Any] = {
     "precision": "float32",
     "portable": False,
     "processes": 1,
+    "machines": 1,
     "parent_of": PARENT_OF,
     "seed": 0,
 }
@@ -89,10 +90,12 @@ class Training:
         self.head: nn.Module | None = None
         self.history: list[finetune.Epoch] = []
 
-    def run(self, checkpoint: Checkpoint | None = None) -> "Training":
+    def run(
+        self, checkpoint: Checkpoint | None = None, rendezvous: str | None = None
+    ) -> "Training":
         parts = coloured(self.images, 1), coloured(15, 2)
         self.head, self.history = finetune.finetune(
-            self.backbone, *parts, self.settings, checkpoint=checkpoint
+            self.backbone, *parts, self.settings, checkpoint=checkpoint, rendezvous=rendezvous
         )
         return self
 

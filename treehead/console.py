@@ -1,8 +1,6 @@
 """The log of a job: each line goes to its file and to the terminal, progress included."""
 
 import logging
-import logging.handlers
-import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,10 +34,9 @@ def shown() -> Iterator[None]:
 def job(log: str | Path) -> Iterator[None]:
     """Run the body with its lines in `log` and on stderr; an InputError ends it in one sentence."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
-    for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(log, mode="w")):
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        _logger.addHandler(handler)
-    _logger.setLevel(logging.INFO)
+    # Emptied, and then only appended to, since processes that train together share it.
+    Path(log).write_text("")
+    join([None, str(log)])
     try:
         yield
     except InputError as error:
@@ -64,14 +61,17 @@ def _lacks_memory(error: Exception) -> bool:
     )
 
 
-def relay(lines: multiprocessing.Queue) -> logging.handlers.QueueListener:
-    """Log what other processes put into `lines`, from the listener's start to its stop."""
-    return logging.handlers.QueueListener(lines, *_logger.handlers)
+def destinations() -> list[str | None]:
+    """Where the lines of this process go: files, and None for stderr."""
+    return [getattr(handler, "baseFilename", None) for handler in _logger.handlers]
 
 
-def join(lines: multiprocessing.Queue) -> None:
-    """Send the log of this process through the relay of another."""
-    _logger.addHandler(logging.handlers.QueueHandler(lines))
+def join(places: list[str | None]) -> None:
+    """Send the lines of this process to these destinations, after what is there."""
+    for path in places:
+        handler = logging.FileHandler(path) if path else logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        _logger.addHandler(handler)
     _logger.setLevel(logging.INFO)
 
 

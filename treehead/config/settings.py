@@ -272,6 +272,18 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"finetune.objective {finetune['objective']} needs a taxonomy before there are "
             "features to learn clusters from; set it to flat or bottleneck, or finetune.epochs to 0"
         )
+    together = finetune["machines"] * finetune["processes"]
+    if together > finetune["batch_size"]:
+        yield (
+            f"finetune.batch_size is {finetune['batch_size']}, and {together} processes share each "
+            "batch; give each an image at least"
+        )
+    if (finetune["machines"] > 1) != (finetune["rendezvous"] is not None):
+        yield (
+            f"finetune.machines is {finetune['machines']} and finetune.rendezvous is "
+            f"{finetune['rendezvous'] or 'null'}; set the latter to <host>:<port> of one of "
+            "several machines, and to null for one machine"
+        )
     shares = [part["until"] for part in finetune["progressive"]]
     if shares != sorted(set(shares)):
         yield f"finetune.progressive has until {shares}; each must be larger than the one before"

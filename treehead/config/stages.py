@@ -136,7 +136,7 @@ def finetune(config: Config, taxonomy: Taxonomy | None) -> Config:
     if config["finetune"]["epochs"] == 0:
         return {"epochs": 0, "network": network(config)}
     used = _used(config["finetune"])
-    del used["save_seconds"]
+    del used["save_seconds"], used["rendezvous"]
     return {
         **used,
         "network": network(config),

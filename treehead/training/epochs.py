@@ -10,6 +10,7 @@ from torch import Tensor
 
 from treehead.artifacts import InputError
 from treehead.console import progress, say
+from treehead.training import parallel
 from treehead.training.checkpoint import State
 
 
@@ -118,7 +119,9 @@ class Training:
 
 
 def batches(n: int, size: int, key: tuple[int, int]) -> list[Tensor]:
-    """Shuffled rows in batches; a last batch of one image joins the one before, for BatchNorm.
+    """Shuffled rows in batches; a last one that is too small joins the one before.
+
+    BatchNorm needs two images, and each process one.
 
     Args:
         n: number of rows.
@@ -127,7 +130,7 @@ def batches(n: int, size: int, key: tuple[int, int]) -> list[Tensor]:
     """
     order = torch.randperm(n, generator=torch.Generator().manual_seed(step_seed(*key, 0)))
     parts = list(order.split(size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
+    if len(parts) > 1 and len(parts[-1]) < max(2, parallel.size()):
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
 

@@ -12,7 +12,7 @@ from treehead.backbones.backbone import Backbone
 from treehead.backbones.weights import restore
 from treehead.console import say
 from treehead.data import balance, dataset
-from treehead.training import compute, parallel, resuming
+from treehead.training import compute, launching, resuming
 from treehead.training.checkpoint import Checkpoint
 from treehead.training.objectives import Objective
 from treehead.training.trainer import Classifier, Epoch, Images, Trainer, shrunk
@@ -29,7 +29,13 @@ class Trained(NamedTuple):
 
 
 def from_files(
-    backbone: Backbone, images: str, table: str, settings: dict[str, Any], checkpoint: Checkpoint
+    backbone: Backbone,
+    images: str,
+    table: str,
+    settings: dict[str, Any],
+    *,
+    checkpoint: Checkpoint,
+    rendezvous: str | None,
 ) -> tuple[Tensors, list[Epoch]]:
     """As `finetune`, on the two parts of the file of train; with no epochs the backbone stays.
 
@@ -41,7 +47,9 @@ def from_files(
     torch.set_num_threads(settings["threads"])
     parts = (dataset.part(images, table, name, settings["split"]) for name in ("train", "val"))
     train, val = (Images(pixels, torch.from_numpy(fine)) for pixels, fine in parts)
-    head, history = finetune(backbone, train, val, settings, checkpoint=checkpoint)
+    head, history = finetune(
+        backbone, train, val, settings, checkpoint=checkpoint, rendezvous=rendezvous
+    )
     return {name: value.numpy() for name, value in head.state_dict().items()}, history
 
 
@@ -52,6 +60,7 @@ def finetune(
     settings: dict[str, Any],
     *,
     checkpoint: Checkpoint | None = None,
+    rendezvous: str | None = None,
 ) -> tuple[Objective, list[Epoch]]:
     """Train backbone and head; put the weights of the best epoch by val into `backbone`.
 
@@ -61,14 +70,16 @@ def finetune(
         settings: the `finetune` part of the config; `parent_of`, the parent of each fine class;
             `seed`, of head, order, augmentation and dropout, which seeds each step by
             (seed, epoch, step), so that no generator has a state to keep.
-        checkpoint: holds the state of an unfinished training.
+        checkpoint: holds the state of an unfinished training, and its name names the training.
+        rendezvous: host:port where `settings["machines"]` machines meet, if more than one.
 
     Returns:
         The head of the best epoch, and the history, one row an epoch.
 
     Raises:
-        InputError: the backbone can't read the images, or the loss became NaN, infinite or
-            `DIVERGED` times its first one; the message names epoch and step.
+        InputError: the backbone can't read the images, the machines did not meet, or the loss
+            became NaN, infinite or `DIVERGED` times its first one; the message names epoch and
+            step.
         SystemExit: SIGTERM or SIGINT came; the state is kept in the checkpoint.
     """
     settings = compute.decided(settings)
@@ -82,7 +93,10 @@ def finetune(
     backbone.whiten(torch.from_numpy(train.pixels[:WHITENED]))
     _check_sizes(backbone, train, settings)
     training = partial(_train, model, train, val, settings, checkpoint=checkpoint)
-    state, history = parallel.launch(training, settings["processes"], settings["device"])
+    own = {key: settings[key] for key in ("processes", "machines", "device")}
+    name = checkpoint.path.stem if checkpoint else "training"
+    group = launching.Group(name=name, rendezvous=rendezvous, **own)
+    state, history = launching.launch(training, group)
     restore(model, state)
     head.fold()
     say(f"Kept epoch {max(history, key=lambda row: row.val_accuracy).epoch}, the best by val.")

@@ -1,33 +1,27 @@
-"""Training in several processes of one machine: each takes a part of every batch.
+"""What processes that train together do as one: each takes a part of every batch.
 
-Gradients are averaged by torch's DistributedDataParallel, over gloo on a CPU and nccl on GPUs, and
-BatchNorm sees the whole batch, so that the steps are those of one process but for rounding.
+DistributedDataParallel averages gradients, over gloo on a CPU and nccl on GPUs, and BatchNorm sees
+the whole batch, so that the steps are those of one process but for rounding.
 """
 
-import os
-import pickle
-import socket
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from treehead import console
-from treehead.artifacts import InputError
-from treehead.training.checkpoint import noticing_signals
-
-Result = TypeVar("Result")
+from treehead.training.checkpoint import State
 
 
 def rank() -> int:
     """The number of this process in its group; 0 if there is no group."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def first_of_machine() -> bool:
+    """Whether this process is the first of its machine, which tells and saves."""
+    return dist.get_node_local_rank(fallback_rank=0) == 0
 
 
 def size() -> int:
@@ -51,6 +45,17 @@ def total(*values: float) -> list[float]:
     return sums.tolist()
 
 
+def newest(state: State | None) -> State | None:
+    """The newest state that a process has, for all of them: a machine has what it saved itself."""
+    if size() == 1:
+        return state
+    places = [None] * size()
+    dist.all_gather_object(places, (state["epoch"], state["step"]) if state else (0, 0))
+    found = [state]
+    dist.broadcast_object_list(found, places.index(max(places)))
+    return found[0]
+
+
 def wait() -> None:
     """Wait until all processes are here."""
     if size() > 1:
@@ -63,7 +68,9 @@ def averaging(model: nn.Module) -> nn.Module:
         return model
     on_gpu = dist.get_backend() == "nccl"
     return DistributedDataParallel(
-        model, device_ids=[rank()] if on_gpu else None, forward_sync_buffers=False
+        model,
+        device_ids=[torch.cuda.current_device()] if on_gpu else None,
+        forward_sync_buffers=False,
     )
 
 
@@ -113,78 +120,3 @@ class _GlooBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
-
-
-class Group(NamedTuple):
-    """Processes that train together, and the folder in which they meet and leave their outcome."""
-
-    processes: int
-    threads: int
-    device: str
-    folder: Path
-    lines: mp.Queue
-
-
-def launch(train: Callable[[], Result], processes: int, device: str) -> Result:
-    """Call `train` here, or in each of `processes` new processes that form a group.
-
-    The processes share the threads of this one, which passes SIGTERM and SIGINT on to them.
-
-    Returns:
-        What `train` returns; of a group, what it returns in the first process.
-
-    Raises:
-        InputError: all of the processes raised it.
-        SystemExit: the processes ended with that exit status.
-    """
-    if processes == 1:
-        return train()
-    threads = max(1, torch.get_num_threads() // processes)
-    lines = mp.get_context("spawn").Queue()
-    listener = console.relay(lines)
-    listener.start()
-    with tempfile.TemporaryDirectory() as folder, noticing_signals() as noticed:
-        group = Group(processes, threads, device, Path(folder), lines)
-        context = mp.spawn(_member, (group, train), processes, join=False)
-        passed_on = 0
-        try:
-            while not context.join(timeout=0.2):
-                if noticed() and not passed_on:
-                    passed_on = noticed()
-                    for process in context.processes:
-                        process.terminate()
-        except mp.ProcessExitedException as error:
-            raise SystemExit(128 + passed_on if passed_on else error.exit_code) from None
-        finally:
-            listener.stop()
-        outcome = pickle.loads(Path(folder, "outcome").read_bytes())
-    if isinstance(outcome, InputError):
-        raise outcome
-    return outcome
-
-
-def _member(number: int, group: Group, train: Callable[[], Any]) -> None:
-    """One process of the group, from its start to its end."""
-    torch.set_num_threads(group.threads)
-    if number == 0:
-        console.join(group.lines)
-    if group.device == "cuda":
-        torch.cuda.set_device(number)
-    if "lo" in dict(map(reversed, socket.if_nameindex())):
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group(
-        "nccl" if group.device == "cuda" else "gloo",
-        init_method=(group.folder / "store").as_uri(),
-        rank=number,
-        world_size=group.processes,
-    )
-    try:
-        try:
-            outcome = train()
-        except InputError as error:
-            outcome = error
-        if number == 0:
-            (group.folder / "outcome").write_bytes(pickle.dumps(outcome))
-        wait()
-    finally:
-        dist.destroy_process_group()

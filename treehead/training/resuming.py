@@ -17,7 +17,7 @@ def run(training: Training, checkpoint: Checkpoint | None) -> None:
         SystemExit: SIGTERM or SIGINT came; the state is kept in the checkpoint.
     """
     with noticing_signals() as noticed:
-        if checkpoint and (state := checkpoint.load()):
+        if checkpoint and (state := parallel.newest(checkpoint.load())):
             training.load_state_dict(state)
             say(f"Resumed in epoch {training.epoch}, after its step {training.step}.")
         try:
@@ -35,11 +35,11 @@ def _keep(training: Training, checkpoint: Checkpoint | None, noticed: int) -> No
     asked, save = parallel.total(noticed > 0, due and parallel.rank() == 0)
     if checkpoint and (asked or save):
         training.check_finite()
-        if parallel.rank() == 0:
+        if parallel.first_of_machine():
             checkpoint.save(training.state_dict())
     if asked:
         parallel.wait()
-        number = noticed or signal.SIGTERM
+        by = f"by {signal.Signals(noticed).name}" if noticed else "with another process"
         resumes = "; the state is saved, and the same command resumes there" if checkpoint else ""
-        say(f"Stopped by {signal.Signals(number).name} in epoch {training.epoch}{resumes}.")
-        raise SystemExit(128 + number)
+        say(f"Stopped {by} in epoch {training.epoch}{resumes}.")
+        raise SystemExit(128 + (noticed or signal.SIGTERM))

@@ -10,14 +10,23 @@ from treehead.training import checkpoint, compute, finetune
 
 def main() -> None:
     """Train, or resume an interrupted training."""
-    settings, seconds = snakemake.params.finetune, snakemake.config["finetune"]["save_seconds"]
-    given = snakemake.input
+    settings, given = snakemake.params.finetune, snakemake.input
+    other = snakemake.config["finetune"]
     backbone = build(**inputs.complete(settings["network"], given.brought, given.statistics))
     weights.into(backbone.network, given.weights)
     # The table holds a digest of each image.
     files = [path for path in given if path != given.images]
-    state = checkpoint.beside(snakemake.output.weights, compute.decided(settings), files, seconds)
-    head, history = finetune.from_files(backbone, given.images, given.table, settings, state)
+    state = checkpoint.beside(
+        snakemake.output.weights, compute.decided(settings), files, other["save_seconds"]
+    )
+    head, history = finetune.from_files(
+        backbone,
+        given.images,
+        given.table,
+        settings,
+        checkpoint=state,
+        rendezvous=other["rendezvous"],
+    )
     table = pandas.DataFrame(history, columns=finetune.Epoch._fields)
     artifacts.write_text(snakemake.output.history, table.to_csv(index=False))
     artifacts.write_tensors(snakemake.output.head, head)
