@@ -56,9 +56,19 @@ FIRST = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the fault suite takes; `make faults` uses the defaults."""
+    parser.addoption("--interruptions", type=int, default=200, help="of whole graphs")
+    parser.addoption("--mutations", type=int, default=10_000, help="of each format of files")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = dict(zip(FIRST, range(-len(FIRST), 0), strict=True))
     items.sort(key=lambda item: places.get(item.path.name, 0))
+    for item in items:
+        # tests/reliability.py reads them in the JUnit file of the run.
+        if mark := item.get_closest_marker("fault"):
+            item.user_properties += zip(("fault", "promise"), mark.args, strict=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

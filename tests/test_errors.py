@@ -72,6 +72,7 @@ def test_a_target_that_snakemake_takes_for_a_configuration_is_told(pristine: Pro
 @pytest.mark.parametrize(
     "error", [MemoryError, torch.OutOfMemoryError("CUDA out of memory. Tried")]
 )
+@pytest.mark.fault("numpy or CUDA runs out of memory", "one sentence")
 def test_memory_that_runs_out_is_told_in_a_sentence(tmp_path: Path, error: BaseException):
     with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
         raise error
@@ -81,12 +82,16 @@ def test_memory_that_runs_out_is_told_in_a_sentence(tmp_path: Path, error: BaseE
     )
 
 
+@pytest.mark.fault("torch asks for more memory than there is", "one sentence")
 def test_memory_that_torch_does_not_get_is_told_in_a_sentence(tmp_path: Path):
     with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
         torch.empty(10**14)
     assert (tmp_path / "job.log").read_text().startswith("Error: memory ran out (")
 
 
+@pytest.mark.fault(
+    "pictures of the data are broken", "one sentence and a list of them; no data are written"
+)
 def test_broken_pictures_end_the_run_in_one_sentence_and_one_report(mine: Project):
     """Which other faults of data are found, test_folder to test_reading say."""
     table = pq.read_table(mine.folder / TRAIN)
@@ -135,6 +140,7 @@ def test_a_class_with_two_parents_is_told_before_anything_runs(mine: Project):
     refused(mine, mine.snakemake("--dry-run"), sentence, "results", "resources/datasets/mine")
 
 
+@pytest.mark.fault("weights of another shape", "one sentence; no output")
 def test_weights_of_another_shape_are_told_with_the_tensor_and_both_shapes(
     pristine: Project, mine: Project
 ):
@@ -163,6 +169,7 @@ class Hostile:
         return os.system, (self.command,)
 
 
+@pytest.mark.fault("a hostile pickle as the weights of a run", "one sentence; it runs nothing")
 def test_a_hostile_pickle_as_weights_is_refused_and_its_command_does_not_run(
     mine: Project, tmp_path: Path
 ):
@@ -181,6 +188,7 @@ def test_a_hostile_pickle_as_weights_is_refused_and_its_command_does_not_run(
     assert not ran.exists()
 
 
+@pytest.mark.fault("a training diverges", "one sentence; no weights stand there")
 def test_a_loss_that_is_no_number_names_its_epoch_and_step(project: Project):
     """Weights of an earlier run do not stand there as if they were this one's."""
     extreme = project.having({"finetune.learning_rate": 1e30, "finetune.precision": "float32"})
