@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, refused
 
 _logger = logging.getLogger("treehead")
 
@@ -35,17 +35,21 @@ def shown() -> Iterator[None]:
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
     """Run the body with its lines in `log` and on stderr; an InputError ends it in one sentence."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    for handler in (logging.StreamHandler(sys.stderr), logging.FileHandler(log, mode="w")):
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        _logger.addHandler(handler)
+    # A disk that is full has no room for the log either, and a traceback for each line helps nobody.
+    logging.raiseExceptions = False
     _logger.setLevel(logging.INFO)
+    _add(logging.StreamHandler(sys.stderr))
     try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        _add(logging.FileHandler(log, mode="w"))
         yield
     except InputError as error:
         _logger.error("Error: %s", error)
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and (sentence := refused(error)):
+            _logger.error("Error: %s", sentence)
+            sys.exit(1)
         if _lacks_memory(error):
             _logger.error(
                 "Error: memory ran out (%s); lower a batch size or an image size, or free memory.",
@@ -54,6 +58,11 @@ def job(log: str | Path) -> Iterator[None]:
             sys.exit(1)
         _logger.exception("This is a defect of treehead, not a mistake of yours; please report it:")
         sys.exit(1)
+
+
+def _add(handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    _logger.addHandler(handler)
 
 
 def _lacks_memory(error: Exception) -> bool:

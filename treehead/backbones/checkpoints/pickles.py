@@ -51,6 +51,8 @@ _REBUILDERS = {
     "__randomstate_ctor __pyx_unpickle_SeedSequence",
     "fastai": "_fa_rebuild_tensor _fa_rebuild_qtensor",
 }
+# Bytes of a pickle without its tensors: what it unpacks to is bounded by nothing else.
+_LARGEST = 2**27
 _SHARED = (".DTensor", ".ShardedTensor")
 
 
@@ -245,6 +247,8 @@ def _operations(path: Path, zipped: bool) -> Iterator[tuple[str, object]]:
 def _pickle_of_zip(file: BinaryIO) -> BinaryIO:
     with zipfile.ZipFile(file) as archive:
         member = next(one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
+        if member.file_size > _LARGEST:
+            raise ValueError(f"its pickle has {member.file_size:,} bytes")
         if not member.CRC:
             del member.CRC  # so that it is not compared
         return io.BytesIO(archive.read(member))

@@ -1,0 +1,93 @@
+"""The stages of the whole graph, and a run that has come to one of them."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import psutil
+from conftest import JOBS, METRICS, Project
+
+STAGES = (
+    "fetch_dataset",
+    "build_taxonomy",
+    "fetch_weights",
+    "record_config",
+    "finetune_backbone",
+    "export_backbone",
+    "embed",
+    "train_parent",
+    "train_child",
+    "reduce_child",
+    "fit_head",
+    "evaluate_hierarchy",
+)
+
+
+def outputs(project: Project) -> dict[str, list[Path]]:
+    """What the jobs of each rule made in a project that has run."""
+    found: dict[str, list[Path]] = {}
+    for path in (project.folder / JOBS).glob("*.json"):
+        told = json.loads(path.read_text())
+        found.setdefault(told["rule"], []).extend(map(Path, told["output"]))
+    return found
+
+
+def begun(whole: Project, folder: Path, stage: str) -> Project:
+    """A copy of a whole run that lacks what its stages made from this one on, with its records."""
+    project = whole.copy(folder)
+    made = outputs(project)
+    for rule in STAGES[STAGES.index(stage) :]:
+        for path in made.get(rule, ()):
+            (folder / path).unlink()
+            (folder / path.parent / ".made" / f"{path.name}.json").unlink()
+    return project
+
+
+def scripts(run: psutil.Popen, rule: str = "") -> list[psutil.Process]:
+    """The processes of a run in which scripts run now, of a rule or of all."""
+    found = []
+    for process in descendants(run):
+        try:
+            if any(
+                f".{rule}" in Path(part).name for part in process.cmdline() if "/scripts/" in part
+            ):
+                found.append(process)
+        except psutil.Error:  # it has just ended
+            pass
+    return found
+
+
+def descendants(run: psutil.Popen) -> list[psutil.Process]:
+    try:
+        return run.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for(run: psutil.Popen, rule: str) -> None:
+    """Wait until a job of the rule runs."""
+    while not scripts(run, rule):
+        assert run.poll() is None, f"the run ended before {rule}"
+        time.sleep(0.01)
+
+
+def stop(run: psutil.Popen, number: int, whom: str) -> list[psutil.Process]:
+    """Send a signal to the "job", to "Snakemake" or to the "group"; what may run on is returned."""
+    while whom == "job" and not scripts(run) and run.poll() is None:
+        time.sleep(0.01)
+    left = descendants(run)
+    if run.poll() is None and whom == "group":
+        os.killpg(run.pid, number)
+    elif run.poll() is None:
+        for process in scripts(run) if whom == "job" else [run]:
+            process.send_signal(number)
+    run.wait()
+    return left
+
+
+def completed(project: Project, cores: int = 1) -> None:
+    """Run to the end as a user does whose run was stopped in any way."""
+    if any((project.folder / ".snakemake/locks").glob("*")):
+        project.snakemake("--unlock")
+    project.run(METRICS, cores=cores)
