@@ -35,7 +35,7 @@ def shown() -> Iterator[None]:
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
     """Run the body with its lines in `log` and on stderr; an InputError ends it in one sentence."""
-    # A disk that is full has no room for the log either, and a traceback for each line helps nobody.
+    # A full disk has no room for the log either; a traceback for each line helps nobody.
     logging.raiseExceptions = False
     _logger.setLevel(logging.INFO)
     _add(logging.StreamHandler(sys.stderr))

@@ -162,7 +162,7 @@ def test_a_damaged_input_ends_a_run_and_its_remedy_helps(own_run: Project, tmp_p
         pytest.param(
             lost,
             stage,
-            marks=pytest.mark.fault(f"{what} is deleted between two runs", "same bytes"),
+            marks=pytest.mark.fault(f"{what} is lost between two runs", "same bytes"),
         )
         for what, lost, stage in [
             ("Snakemake's own folder", ".snakemake", "train_child"),
