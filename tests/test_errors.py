@@ -4,8 +4,9 @@ import json
 import os
 import pickle
 import re
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -16,7 +17,7 @@ import torch
 from conftest import METRICS, Project
 from safetensors.numpy import load_file, save_file
 
-from treehead import console
+from treehead import artifacts, console
 
 TRAIN = "mine/train-00000-of-00001.parquet"
 
@@ -87,6 +88,36 @@ def test_memory_that_torch_does_not_get_is_told_in_a_sentence(tmp_path: Path):
     with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
         torch.empty(10**14)
     assert (tmp_path / "job.log").read_text().startswith("Error: memory ran out (")
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """This process writes no file of more than 1000 bytes, as one on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.fault("a write that the system refuses", "one sentence; no half file")
+def test_what_the_system_refuses_is_told_in_a_sentence(tmp_path: Path, small_files: None):
+    log, path = tmp_path / "job.log", tmp_path / "weights"
+    with pytest.raises(SystemExit), console.job(log):
+        artifacts.write_bytes(path, bytes(2000))
+    assert log.read_text() == (
+        f"Error: {path} can't be read or written (File too large); raise the limit of file sizes "
+        "(ulimit -f), and run again.\n"
+    )
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_a_log_that_has_no_room_prints_no_traceback(
+    tmp_path: Path, small_files: None, capsys: pytest.CaptureFixture
+):
+    with console.job(tmp_path / "job.log"):
+        for _ in range(100):
+            console.say("line " * 10)
+    assert set(capsys.readouterr().err.splitlines()) == {"line " * 10}
 
 
 @pytest.mark.fault(
