@@ -4,6 +4,7 @@ Each reader runs in forks of the test, so that a crash of a library, a hang, and
 bound are found. Of a file of ours a job checks the hash before it reads it; here nothing does.
 """
 
+import faulthandler
 import json
 import os
 import random
@@ -89,6 +90,7 @@ def outcomes(
     child = os.fork()
     if not child:
         os.close(receive)
+        faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
