@@ -84,8 +84,12 @@ def outcomes(
     whole: bytes,
     seeds: range,
     change: Callable[[bytes, random.Random], bytes] = mutated,
+    room: int = BYTES,
 ) -> list[str]:
-    """What comes of mutations, read in a fork; of those after a crash or a hang there is none."""
+    """What comes of mutations, read in a fork; of those after a crash or a hang there is none.
+
+    It can have `room` more bytes, and may use `BYTES` of them.
+    """
     receive, send = os.pipe()
     child = os.fork()
     if not child:
@@ -93,20 +97,28 @@ def outcomes(
         faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        most = peak() + BYTES
         with os.fdopen(send, "w") as answers:
             for seed in seeds:
                 path.write_bytes(change(whole, random.Random(seed)))
                 signal.alarm(SECONDS)
                 answers.write(json.dumps(outcome(read, path)) + "\n")
                 answers.flush()
+            if peak() > most:
+                answers.write(json.dumps("too much memory") + "\n")
         os._exit(0)
     os.close(send)
     with os.fdopen(receive) as answers:
         found = [json.loads(line) for line in answers]
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return found if status == 0 else [*found, f"the process ended with {status}"]
+
+
+def peak() -> int:
+    """The most memory that this process has used, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def parquet(folder: Path, own: Project) -> tuple[Path, Callable[[Path], Any]]:
@@ -235,10 +247,13 @@ def test_the_forks_find_what_is_no_sentence(tmp_path: Path):
             "traceback": lambda path: 1 / 0,
             "crash": lambda path: os.kill(os.getpid(), signal.SIGSEGV),
             "memory": lambda path: bytearray(2 * BYTES),
+            "pages": lambda path: len(bytearray(BYTES + 2**24)),
         }
         return kinds[kind]
 
     assert "ZeroDivisionError" in outcomes(bad("traceback"), path, whole, range(1))[0]
     assert outcomes(bad("crash"), path, whole, range(1)) == ["the process ended with -11"]
     assert "MemoryError" in outcomes(bad("memory"), path, whole, range(1))[0]
+    found = outcomes(bad("pages"), path, whole, range(1), room=4 * BYTES)
+    assert found == ["answer", "too much memory"]
     assert mutated(whole, random.Random(0)) != whole

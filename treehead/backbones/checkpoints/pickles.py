@@ -51,8 +51,8 @@ _REBUILDERS = {
     "__randomstate_ctor __pyx_unpickle_SeedSequence",
     "fastai": "_fa_rebuild_tensor _fa_rebuild_qtensor",
 }
-# Bytes of a pickle without its tensors: what it unpacks to is bounded by nothing else.
-_LARGEST = 2**27
+# What zeros are compressed to, and weights never are.
+_MOST_COMPRESSED = 100
 _SHARED = (".DTensor", ".ShardedTensor")
 
 
@@ -201,6 +201,9 @@ def _check_zip(path: Path) -> bool:
     """Check the archive's checksums, as torch does not; whether its members are uncompressed."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            if member.file_size > max(2**24, _MOST_COMPRESSED * member.compress_size):
+                size = f"{member.file_size:,} bytes"
+                raise ValueError(f"{member.filename} unpacks to {size}, as no weights do")
             if member.CRC:  # torch.save can leave them out
                 with archive.open(member) as stream:
                     while stream.read(1 << 20):
@@ -247,8 +250,6 @@ def _operations(path: Path, zipped: bool) -> Iterator[tuple[str, object]]:
 def _pickle_of_zip(file: BinaryIO) -> BinaryIO:
     with zipfile.ZipFile(file) as archive:
         member = next(one for one in archive.infolist() if one.filename.endswith("/data.pkl"))
-        if member.file_size > _LARGEST:
-            raise ValueError(f"its pickle has {member.file_size:,} bytes")
         if not member.CRC:
             del member.CRC  # so that it is not compared
         return io.BytesIO(archive.read(member))
