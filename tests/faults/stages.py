@@ -33,14 +33,13 @@ def outputs(project: Project) -> dict[str, list[Path]]:
     return found
 
 
-def begun(whole: Project, folder: Path, stage: str) -> Project:
-    """A copy of a whole run that lacks what its stages made from this one on, with its records."""
+def lacking(whole: Project, folder: Path, *rules: str) -> Project:
+    """A copy of a whole run without what the jobs of these rules made, the last figures included."""
     project = whole.copy(folder)
     made = outputs(project)
-    for rule in STAGES[STAGES.index(stage) :]:
-        for path in made.get(rule, ()):
-            (folder / path).unlink()
-            (folder / path.parent / ".made" / f"{path.name}.json").unlink()
+    for path in [path for rule in {*rules, STAGES[-1]} for path in made[rule]]:
+        (folder / path).unlink()
+        (folder / path.parent / ".made" / f"{path.name}.json").unlink()
     return project
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import METRICS, Project, apart, made
 from jobs import Runner, jobs, runner
-from stages import begun
+from stages import lacking
 
 SENTENCE = "one sentence, no half file, and the same bytes once there is enough"
 ROOT_ALONE = pytest.mark.skipif(
@@ -60,7 +60,7 @@ def ends_the_same(project: Project, whole: Project) -> bool:
 )
 def test_a_small_disk_is_told(own_run: Project, tmp_path: Path, options: str, stage: str):
     """Embeddings go to a file system of their own."""
-    project = begun(own_run, tmp_path / "project", stage)
+    project = lacking(own_run, tmp_path / "project", stage)
     small = project.folder / "results/embeddings"
     shutil.rmtree(small)
     small.mkdir()
@@ -71,7 +71,7 @@ def test_a_small_disk_is_told(own_run: Project, tmp_path: Path, options: str, st
 
 @pytest.mark.fault("a limit of the size of files", SENTENCE)
 def test_a_limit_of_file_sizes_is_told(own_run: Project, tmp_path: Path):
-    project = begun(own_run, tmp_path / "project", "finetune_backbone")
+    project = lacking(own_run, tmp_path / "project", "finetune_backbone")
     limit = ["prlimit", "--fsize=50000"]
     command = project.command(tmp_path / "layer.json", "--cores=1", "--", METRICS)
     done = subprocess.run(
@@ -89,7 +89,7 @@ def test_a_limit_of_file_sizes_is_told(own_run: Project, tmp_path: Path):
 @ROOT_ALONE
 @pytest.mark.fault("a read-only results folder", SENTENCE)
 def test_a_read_only_file_system_is_told(own_run: Project, tmp_path: Path):
-    project = begun(own_run, tmp_path / "project", "train_child")
+    project = lacking(own_run, tmp_path / "project", "train_child")
     folder = project.folder / "results/hierarchy100"
     mount = f"mount --bind {folder} {folder}; mount -o remount,ro,bind {folder}"
     done = under(project, mount, "--cores=1", "--", METRICS)
@@ -117,7 +117,7 @@ def test_a_read_only_file_system_is_told(own_run: Project, tmp_path: Path):
 def test_what_is_forbidden_is_told(
     own_run: Project, tmp_path: Path, place: str, mode: int, stage: str
 ):
-    project = begun(own_run, tmp_path / "project", stage)
+    project = lacking(own_run, tmp_path / "project", stage)
     path = project.folder / place
     before = path.stat().st_mode
     path.chmod(mode)
@@ -197,7 +197,7 @@ def test_memory_that_ends_is_told(run: Runner, rule: str, record_property):
     ],
 )
 def test_the_environment_changes_no_byte(own_run: Project, tmp_path: Path, environment: dict):
-    project = begun(own_run, tmp_path / "project für mich", "finetune_backbone")
+    project = lacking(own_run, tmp_path / "project für mich", "finetune_backbone")
     project.run(METRICS, **environment)
     assert made(project.folder) == made(own_run.folder)
 
@@ -215,7 +215,7 @@ def test_the_environment_changes_no_byte(own_run: Project, tmp_path: Path, envir
     ],
 )
 def test_a_poor_machine_changes_no_byte(own_run: Project, tmp_path: Path, before: str):
-    project = begun(own_run, tmp_path / "project", "finetune_backbone")
+    project = lacking(own_run, tmp_path / "project", "finetune_backbone")
     home = {"HOME": str(project.folder / "home"), "XDG_CACHE_HOME": ""} if "home" in before else {}
     done = under(project, before, "--cores=1", "--", METRICS, **home)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from conftest import METRICS, Project, made
 from jobs import counting
-from stages import begun, completed, stop, wait_for
+from stages import completed, lacking, stop, wait_for
 
 YEAR = 365 * 24 * 3600
 NOTHING = "nothing runs again, `treehead verify` finds all as it was made"
@@ -112,7 +112,7 @@ def test_results_dated_by_a_wrong_clock_are_whole(own_run: Project, tmp_path: Pa
 )
 def test_a_clock_that_is_set_in_a_run_changes_no_byte(own_run: Project, tmp_path: Path, years: int):
     """One half of the run has the right clock, the other a wrong one."""
-    project = begun(own_run, tmp_path / "project", "embed")
+    project = lacking(own_run, tmp_path / "project", "embed")
     wrong = {"LD_PRELOAD": str(counting()), "FAULT_CLOCK": str(years * YEAR)}
     project.run("results/embeddings/train.safetensors", **wrong)
     project.run(METRICS)
@@ -141,7 +141,7 @@ DAMAGE = {
     ids=list(DAMAGE),
 )
 def test_a_damaged_input_ends_a_run_and_its_remedy_helps(own_run: Project, tmp_path: Path, damage):
-    project = begun(own_run, tmp_path / "project", "train_parent")
+    project = lacking(own_run, tmp_path / "project", "train_parent")
     path = project.folder / "results/embeddings/train.safetensors"
     dates = path.stat()
     damage(path)
@@ -175,7 +175,7 @@ def test_a_damaged_input_ends_a_run_and_its_remedy_helps(own_run: Project, tmp_p
 def test_what_is_deleted_between_two_runs_changes_no_byte(
     own_run: Project, tmp_path: Path, lost: str, stage: str
 ):
-    project = begun(own_run, tmp_path / "project", stage)
+    project = lacking(own_run, tmp_path / "project", stage)
     for path in list(project.folder.glob(lost)):
         shutil.rmtree(path)
     project.run(METRICS)
@@ -186,7 +186,7 @@ def test_what_is_deleted_between_two_runs_changes_no_byte(
 
 @pytest.mark.fault("a folder stands where a file is to be made", "one sentence")
 def test_a_folder_in_the_place_of_a_file_is_told(own_run: Project, tmp_path: Path):
-    project = begun(own_run, tmp_path / "project", "evaluate_hierarchy")
+    project = lacking(own_run, tmp_path / "project", "evaluate_hierarchy")
     (project.folder / METRICS / "inside").mkdir(parents=True)
     failed = project.snakemake("--cores=1", "--", METRICS)
     assert failed.returncode == 1
@@ -199,7 +199,7 @@ def test_a_folder_in_the_place_of_a_file_is_told(own_run: Project, tmp_path: Pat
     "the second is refused in Snakemake's words, and the first ends in the same bytes",
 )
 def test_a_second_run_at_once_is_refused(own_run: Project, tmp_path: Path):
-    project = begun(own_run, tmp_path / "project", "embed")
+    project = lacking(own_run, tmp_path / "project", "embed")
     with project.running("--cores=1", "--", METRICS) as first:
         wait_for(first, "embed")
         second = project.snakemake("--cores=1", "--", METRICS)
@@ -215,7 +215,7 @@ def test_a_second_run_at_once_is_refused(own_run: Project, tmp_path: Path):
 @pytest.mark.fault("two runs at once in one folder, with --nolock", "same bytes, no half file")
 def test_two_runs_at_once_without_a_lock_have_the_same_bytes(own_run: Project, tmp_path: Path):
     """One may fail, as Snakemake deletes what the other one reads; run again, it ends well."""
-    project = begun(own_run, tmp_path / "project", "embed")
+    project = lacking(own_run, tmp_path / "project", "embed")
     with (
         project.running("--cores=1", "--nolock", "--", METRICS) as first,
         project.running("--cores=1", "--nolock", "--", METRICS) as second,
@@ -230,7 +230,7 @@ def test_two_runs_at_once_without_a_lock_have_the_same_bytes(own_run: Project, t
     "a stale lock of a killed run", "Snakemake names --unlock; after it the same bytes"
 )
 def test_a_stale_lock_names_its_remedy(own_run: Project, tmp_path: Path):
-    project = begun(own_run, tmp_path / "project", "train_child")
+    project = lacking(own_run, tmp_path / "project", "train_child")
     with project.running("--cores=1", "--", METRICS) as run:
         wait_for(run, "train_child")
         stop(run, signal.SIGKILL, "group")

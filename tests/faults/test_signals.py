@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import METRICS, Project, made
-from stages import STAGES, begun, completed, stop, wait_for
+from stages import STAGES, completed, lacking, stop, wait_for
 
 SAME = "the same command ends in the same bytes"
 
@@ -39,7 +39,7 @@ def stopped(name: str, number: int, whom: str, promise: str = SAME):
 def test_stopped_in_a_stage_a_run_ends_in_the_same_bytes(
     own_run: Project, tmp_path: Path, number: int, whom: str, stage: str
 ):
-    project = begun(own_run, tmp_path / "project", stage)
+    project = lacking(own_run, tmp_path / "project", stage)
     with project.running("--cores=1", "--", METRICS) as run:
         wait_for(run, stage)
         time.sleep(random.Random(f"{stage} {whom} {number}").uniform(0, 0.4))
@@ -81,7 +81,7 @@ def interrupted(
 ) -> list[psutil.Process] | None:
     """Begin at a stage and interrupt the run; what is left of it, None if it had ended before."""
     shutil.rmtree(folder, ignore_errors=True)
-    project = begun(whole, folder, stage)
+    project = lacking(whole, folder, *STAGES[STAGES.index(stage) :])
     with project.running("--cores=1", "--", METRICS) as run:
         wait_for(run, stage)
         time.sleep(delay)
