@@ -34,7 +34,7 @@ def outputs(project: Project) -> dict[str, list[Path]]:
 
 
 def lacking(whole: Project, folder: Path, *rules: str) -> Project:
-    """A copy of a whole run without what the jobs of these rules made, the last figures included."""
+    """A copy of a whole run without what jobs of these rules made, and without its figures."""
     project = whole.copy(folder)
     made = outputs(project)
     for path in [path for rule in {*rules, STAGES[-1]} for path in made[rule]]:

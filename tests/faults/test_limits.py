@@ -11,6 +11,8 @@ from jobs import Runner, jobs, runner
 from stages import lacking
 
 SENTENCE = "one sentence, no half file, and the same bytes once there is enough"
+# Stages that read the data, train with torch, run onnxruntime, and fit with numpy.
+MANY = ("fetch_dataset", "finetune_backbone", "embed", "train_child")
 ROOT_ALONE = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root mounts file systems in a namespace of its own"
 )
@@ -71,7 +73,7 @@ def test_a_small_disk_is_told(own_run: Project, tmp_path: Path, options: str, st
 
 @pytest.mark.fault("a limit of the size of files", SENTENCE)
 def test_a_limit_of_file_sizes_is_told(own_run: Project, tmp_path: Path):
-    project = lacking(own_run, tmp_path / "project", "finetune_backbone")
+    project = lacking(own_run, tmp_path / "project", *MANY)
     limit = ["prlimit", "--fsize=50000"]
     command = project.command(tmp_path / "layer.json", "--cores=1", "--", METRICS)
     done = subprocess.run(
@@ -197,7 +199,7 @@ def test_memory_that_ends_is_told(run: Runner, rule: str, record_property):
     ],
 )
 def test_the_environment_changes_no_byte(own_run: Project, tmp_path: Path, environment: dict):
-    project = lacking(own_run, tmp_path / "project für mich", "finetune_backbone")
+    project = lacking(own_run, tmp_path / "project für mich", *MANY)
     project.run(METRICS, **environment)
     assert made(project.folder) == made(own_run.folder)
 
@@ -215,7 +217,7 @@ def test_the_environment_changes_no_byte(own_run: Project, tmp_path: Path, envir
     ],
 )
 def test_a_poor_machine_changes_no_byte(own_run: Project, tmp_path: Path, before: str):
-    project = lacking(own_run, tmp_path / "project", "finetune_backbone")
+    project = lacking(own_run, tmp_path / "project", *MANY)
     home = {"HOME": str(project.folder / "home"), "XDG_CACHE_HOME": ""} if "home" in before else {}
     done = under(project, before, "--cores=1", "--", METRICS, **home)
     assert done.returncode == 0, done.stderr
