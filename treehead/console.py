@@ -66,11 +66,15 @@ def _add(handler: logging.Handler) -> None:
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Whether numpy, or torch with a RuntimeError, ran out of memory."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    """Whether numpy, torch, onnxruntime or the loader of libraries ran out of memory."""
+    words = (
+        "allocate memory",
+        "not enough memory",
+        "out of memory",
+        "bad alloc",
+        "failed to map segment",
     )
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def relay(lines: multiprocessing.Queue) -> logging.handlers.QueueListener:

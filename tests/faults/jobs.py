@@ -58,6 +58,16 @@ class Job:
         records = [path.parent / ".made" / f"{path.name}.json" for path in self.output]
         return [*self.output, *records]
 
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Put back what it made when the body ends: other jobs read it."""
+        before = {path: path.read_bytes() for path in self.files()}
+        try:
+            yield
+        finally:
+            for path, content in before.items():
+                path.write_bytes(content)
+
     def clear(self) -> None:
         """Remove the outputs, as Snakemake does before it runs an unfinished job again."""
         for path in self.output:

@@ -44,6 +44,9 @@ def main() -> None:
     """Answer requests until stdin ends."""
     for line in sys.stdin:
         request = json.loads(line)
+        lines = Path(request["script"]).read_text().splitlines()
+        for imported in [each for each in lines if each.startswith(("import ", "from "))]:
+            exec(imported, {})
         for name in request["imported"]:
             importlib.import_module(name)
         child = os.fork()

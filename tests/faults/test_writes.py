@@ -32,7 +32,7 @@ SENTENCE = "one sentence, no half file, and the same bytes once the disk is well
 
 @pytest.fixture(scope="module")
 def run(own_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """Jobs of a copy of the run; all files in its folder count, and those alone."""
+    """Jobs of a copy of the run; all files in its folder count, and no others."""
     project = own_run.copy(tmp_path_factory.mktemp("writes") / "project")
     with runner(project, project.folder) as run:
         run.jobs = {job.rule: job for job in jobs(project)}
@@ -47,12 +47,13 @@ def contents(job: Job) -> dict[Path, bytes]:
 
 def each_call(run: Runner, job: Job, kind: str) -> Iterator[tuple[int, Ended]]:
     """Run the job once for each of its calls, which goes wrong."""
-    job.clear()
-    whole = run(job)
-    assert whole.status == 0, whole.errors
-    for call in range(1, whole.calls + 1):
+    with job.restored():
         job.clear()
-        yield call, run(job, call, kind)
+        whole = run(job)
+        assert whole.status == 0, whole.errors
+        for call in range(1, whole.calls + 1):
+            job.clear()
+            yield call, run(job, call, kind)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -122,7 +123,6 @@ def test_a_disk_that_fails_at_any_call_is_told_in_a_sentence(
 def test_the_library_counts_loses_and_fails(run: Runner, tmp_path: Path):
     """The instrument itself: without syncs data are lost, and with them they are not."""
     job = run.jobs["build_taxonomy"]
-    job.clear()
     whole = run(job)
     kinds = Counter(run(job, call, "kill").status for call in range(1, whole.calls + 2))
     assert kinds == {-9: whole.calls, 0: 1}, "the call after the last is none"
