@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except Exception as error:
         if not (sentence := refused(error)):
             raise
         print(f"Error: {sentence}", file=sys.stderr)

@@ -36,12 +36,30 @@ class InputError(Exception):
     """A mistake in what the user gave: one sentence naming the file, key or row, and the remedy."""
 
 
-def refused(error: OSError) -> str:
+def refused(error: BaseException) -> str:
     """What the machine refused, in one sentence; "" if the error is none of that kind."""
-    if error.errno not in _REMEDIES:
+    if _lacks_memory(error):
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return f"memory ran out ({reason}); lower a batch size or an image size, or free memory."
+    if not isinstance(error, OSError) or error.errno not in _REMEDIES:
         return ""
-    what = f"{error.filename} can't be read or written" if error.filename else "A file failed"
+    what = f"{error.filename} can't be read or written" if error.filename else "a file failed"
     return f"{what} ({os.strerror(error.errno)}); {_REMEDIES[error.errno]}, and run again."
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether numpy, torch, onnxruntime or the loader of libraries ran out of memory."""
+    words = (
+        "allocate memory",
+        "not enough memory",
+        "out of memory",
+        "bad alloc",
+        "failed to map segment",
+    )
+    # oneDNN says no more; what it does not have is a primitive descriptor.
+    alone = str(error) == "could not create a primitive"
+    found = alone or any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or (isinstance(error, Exception) and found)
 
 
 @contextmanager

@@ -47,14 +47,8 @@ def job(log: str | Path) -> Iterator[None]:
         _logger.error("Error: %s", error)
         sys.exit(1)
     except Exception as error:
-        if isinstance(error, OSError) and (sentence := refused(error)):
+        if sentence := refused(error):
             _logger.error("Error: %s", sentence)
-            sys.exit(1)
-        if _lacks_memory(error):
-            _logger.error(
-                "Error: memory ran out (%s); lower a batch size or an image size, or free memory.",
-                str(error).partition("\n")[0] or type(error).__name__,
-            )
             sys.exit(1)
         _logger.exception("This is a defect of treehead, not a mistake of yours; please report it:")
         sys.exit(1)
@@ -63,18 +57,6 @@ def job(log: str | Path) -> Iterator[None]:
 def _add(handler: logging.Handler) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     _logger.addHandler(handler)
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether numpy, torch, onnxruntime or the loader of libraries ran out of memory."""
-    words = (
-        "allocate memory",
-        "not enough memory",
-        "out of memory",
-        "bad alloc",
-        "failed to map segment",
-    )
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def relay(lines: multiprocessing.Queue) -> logging.handlers.QueueListener:

@@ -9,6 +9,7 @@ import os
 import pickle
 import resource
 import runpy
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -18,7 +19,8 @@ import snakemake.script  # noqa: F401 - the pickles need it, and it takes a seco
 
 
 def run(request: dict[str, Any]) -> None:
-    """Run a script in this process; its stderr goes to a file."""
+    """Run a script in this process, a minute at most; its stderr goes to a file."""
+    signal.alarm(60)
     errors = os.open(request["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(errors, 2)
     os.dup2(2, 1)
