@@ -55,6 +55,8 @@ def _lacks_memory(error: BaseException) -> bool:
         "out of memory",
         "bad alloc",
         "failed to map segment",
+        "start new thread",
+        "launch worker thread",
     )
     # oneDNN says no more; what it does not have is a primitive descriptor.
     alone = str(error) == "could not create a primitive"

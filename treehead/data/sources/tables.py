@@ -98,7 +98,9 @@ def _opened(path: str) -> Iterator[tuple[pa.Schema, Callable[[list[str]], Iterat
     try:
         if path.endswith(".parquet"):
             with pq.ParquetFile(path) as file:
-                yield file.schema_arrow, partial(file.iter_batches, _BATCH, None)
+                # pyarrow waits forever for a thread that can't start, and of one column uses none.
+                rows = partial(file.iter_batches, _BATCH, None, use_threads=False)
+                yield file.schema_arrow, rows
         else:
             with pa.memory_map(path) as memory:
                 schema, rows = _arrow(memory)
