@@ -38,7 +38,7 @@ class InputError(Exception):
 
 def refused(error: BaseException) -> str:
     """What the machine refused, in one sentence; "" if the error is none of that kind."""
-    if _lacks_memory(error):
+    if lacks_memory(error):
         reason = str(error).partition("\n")[0] or type(error).__name__
         return f"memory ran out ({reason}); lower a batch size or an image size, or free memory."
     if not isinstance(error, OSError) or error.errno not in _REMEDIES:
@@ -47,16 +47,18 @@ def refused(error: BaseException) -> str:
     return f"{what} ({os.strerror(error.errno)}); {_REMEDIES[error.errno]}, and run again."
 
 
-def _lacks_memory(error: BaseException) -> bool:
+def lacks_memory(error: BaseException) -> bool:
     """Whether numpy, torch, onnxruntime or the loader of libraries ran out of memory."""
     words = (
         "allocate memory",
         "not enough memory",
         "out of memory",
         "bad alloc",
+        "bad_alloc",
         "failed to map segment",
         "start new thread",
         "launch worker thread",
+        "error return without exception set",  # Python's own, of an import without memory
     )
     # oneDNN says no more; what it does not have is a primitive descriptor.
     alone = str(error) == "could not create a primitive"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from treehead.artifacts import InputError, refused
+from treehead.artifacts import InputError, lacks_memory
 from treehead.backbones import own, resizing
 from treehead.backbones.whitening import Whitening
 
@@ -111,7 +111,7 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
     except InputError:
         raise
     except Exception as error:  # libraries and networks of one's own fail in any way
-        if refused(error):
+        if lacks_memory(error):
             raise
         reason = _reason(architecture, error)
         raise InputError(
@@ -124,7 +124,7 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
     try:
         features = _features(network, size)
     except Exception as error:
-        if refused(error):
+        if lacks_memory(error):
             raise
         raise InputError(
             f"{key} can't read images of {at} ({_reason(architecture, error)}); give a larger size."
