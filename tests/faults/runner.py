@@ -15,7 +15,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import snakemake.script  # noqa: F401 - the pickles need it, and it takes a second
+# What jobs import late, and the pickles need: each fork would take a second for it.
+import pandas  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+import scipy.optimize  # noqa: F401
+import snakemake.script  # noqa: F401
 
 
 def run(request: dict[str, Any]) -> None:
