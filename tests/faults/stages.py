@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import psutil
-from conftest import JOBS, METRICS, Project
+from conftest import JOBS, Project
 
 STAGES = (
     "fetch_dataset",
@@ -33,14 +33,17 @@ def outputs(project: Project) -> dict[str, list[Path]]:
     return found
 
 
-def lacking(whole: Project, folder: Path, *rules: str) -> Project:
-    """A copy of a whole run without what jobs of these rules made, and without its figures."""
-    project = whole.copy(folder)
-    made = outputs(project)
-    for path in [path for rule in {*rules, STAGES[-1]} for path in made[rule]]:
+def lacking(whole: Project, folder: Path, *rules: str) -> tuple[Project, list[str]]:
+    """A copy of a whole run without what jobs of these rules made; that, and the figures behind it.
+
+    Snakemake does not make an intermediate file again if the figures alone are asked for.
+    """
+    project, made = whole.copy(folder), outputs(whole)
+    lost = [path for rule in dict.fromkeys([*rules, STAGES[-1]]) for path in made[rule]]
+    for path in lost:
         (folder / path).unlink()
         (folder / path.parent / ".made" / f"{path.name}.json").unlink()
-    return project
+    return project, list(map(str, lost))
 
 
 def scripts(run: psutil.Popen, rule: str = "") -> list[psutil.Process]:
@@ -85,8 +88,8 @@ def stop(run: psutil.Popen, number: int, whom: str) -> list[psutil.Process]:
     return left
 
 
-def completed(project: Project, cores: int = 1) -> None:
+def completed(project: Project, targets: list[str]) -> None:
     """Run to the end as a user does whose run was stopped in any way."""
     if any((project.folder / ".snakemake/locks").glob("*")):
         project.snakemake("--unlock")
-    project.run(METRICS, cores=cores)
+    project.run(*targets)

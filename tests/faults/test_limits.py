@@ -42,9 +42,9 @@ def is_sentence(done: subprocess.CompletedProcess[str], word: str) -> bool:
     return failed and "Traceback" not in done.stderr and "Logging error" not in done.stderr
 
 
-def ends_the_same(project: Project, whole: Project) -> bool:
+def ends_the_same(project: Project, targets: list[str], whole: Project) -> bool:
     assert not list(project.folder.glob("results/**/*.part"))
-    project.run(METRICS)
+    project.run(*targets)
     return made(project.folder) == made(whole.folder)
 
 
@@ -61,20 +61,20 @@ def ends_the_same(project: Project, whole: Project) -> bool:
 )
 def test_a_small_disk_is_told(own_run: Project, tmp_path: Path, options: str, stage: str):
     """Embeddings go to a file system of their own."""
-    project = lacking(own_run, tmp_path / "project", stage)
+    project, targets = lacking(own_run, tmp_path / "project", stage)
     small = project.folder / "results/embeddings"
     shutil.rmtree(small)
     small.mkdir()
-    done = under(project, f"mount -t tmpfs -o {options} tmpfs {small}", "--cores=1", "--", METRICS)
+    done = under(project, f"mount -t tmpfs -o {options} tmpfs {small}", "--cores=1", "--", *targets)
     assert is_sentence(done, "No space left"), done.stderr
-    assert ends_the_same(project, own_run)
+    assert ends_the_same(project, targets, own_run)
 
 
 @pytest.mark.fault("a limit of the size of files", SENTENCE)
 def test_a_limit_of_file_sizes_is_told(own_run: Project, tmp_path: Path):
-    project = lacking(own_run, tmp_path / "project", *MANY)
+    project, targets = lacking(own_run, tmp_path / "project", *MANY)
     limit = ["prlimit", "--fsize=50000"]
-    command = project.command(tmp_path / "layer.json", "--cores=1", "--", METRICS)
+    command = project.command(tmp_path / "layer.json", "--cores=1", "--", *targets)
     done = subprocess.run(
         [*limit, *command],
         cwd=project.folder,
@@ -84,7 +84,7 @@ def test_a_limit_of_file_sizes_is_told(own_run: Project, tmp_path: Path):
         check=False,
     )
     assert is_sentence(done, "File too large"), done.stderr
-    assert ends_the_same(project, own_run)
+    assert ends_the_same(project, targets, own_run)
 
 
 @ROOT_ALONE
@@ -93,13 +93,13 @@ def test_a_limit_of_file_sizes_is_told(own_run: Project, tmp_path: Path):
     "Snakemake fails and names the file; the same bytes once it is writable",
 )
 def test_a_read_only_file_system_is_told(own_run: Project, tmp_path: Path):
-    project = lacking(own_run, tmp_path / "project", "train_child")
+    project, targets = lacking(own_run, tmp_path / "project", "train_child")
     folder = project.folder / "results/hierarchy100"
     mount = f"mount --bind {folder} {folder}; mount -o remount,ro,bind {folder}"
-    done = under(project, mount, "--cores=1", "--", METRICS)
+    done = under(project, mount, "--cores=1", "--", *targets)
     assert done.returncode == 1
     assert "Read-only file system: 'results/hierarchy100" in done.stderr
-    assert ends_the_same(project, own_run)
+    assert ends_the_same(project, targets, own_run)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_a_read_only_file_system_is_told(own_run: Project, tmp_path: Path):
 def test_what_is_forbidden_is_told(
     own_run: Project, tmp_path: Path, place: str, mode: int, stage: str
 ):
-    project = lacking(own_run, tmp_path / "project", stage)
+    project, targets = lacking(own_run, tmp_path / "project", stage)
     path = project.folder / place
     before = path.stat().st_mode
     path.chmod(mode)
-    command = project.command(tmp_path / "layer.json", "--cores=1", "--", METRICS)
+    command = project.command(tmp_path / "layer.json", "--cores=1", "--", *targets)
     done = subprocess.run(
         [*PLAIN, *command] if os.geteuid() == 0 else command,
         cwd=project.folder,
@@ -139,7 +139,7 @@ def test_what_is_forbidden_is_told(
     assert done.returncode == 1
     assert "Permission denied" in done.stderr
     assert "Traceback" not in done.stderr
-    assert ends_the_same(project, own_run)
+    assert ends_the_same(project, targets, own_run)
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +204,8 @@ def test_memory_that_ends_is_told(run: Runner, rule: str, record_property):
     ],
 )
 def test_the_environment_changes_no_byte(own_run: Project, tmp_path: Path, environment: dict):
-    project = lacking(own_run, tmp_path / "project für mich", *MANY)
-    project.run(METRICS, **environment)
+    project, targets = lacking(own_run, tmp_path / "project für mich", *MANY)
+    project.run(*targets, **environment)
     assert made(project.folder) == made(own_run.folder)
 
 
@@ -222,9 +222,9 @@ def test_the_environment_changes_no_byte(own_run: Project, tmp_path: Path, envir
     ],
 )
 def test_a_poor_machine_changes_no_byte(own_run: Project, tmp_path: Path, before: str):
-    project = lacking(own_run, tmp_path / "project", *MANY)
+    project, targets = lacking(own_run, tmp_path / "project", *MANY)
     home = {"HOME": str(project.folder / "home"), "XDG_CACHE_HOME": ""} if "home" in before else {}
-    done = under(project, before, "--cores=1", "--", METRICS, **home)
+    done = under(project, before, "--cores=1", "--", *targets, **home)
     assert done.returncode == 0, done.stderr
     assert made(project.folder) == made(own_run.folder)
 

@@ -112,10 +112,10 @@ def test_results_dated_by_a_wrong_clock_are_whole(own_run: Project, tmp_path: Pa
 )
 def test_a_clock_that_is_set_in_a_run_changes_no_byte(own_run: Project, tmp_path: Path, years: int):
     """One half of the run has the right clock, the other a wrong one."""
-    project = lacking(own_run, tmp_path / "project", "embed")
+    project, targets = lacking(own_run, tmp_path / "project", "embed")
     wrong = {"LD_PRELOAD": str(counting()), "FAULT_CLOCK": str(years * YEAR)}
     project.run("results/embeddings/train.safetensors", **wrong)
-    project.run(METRICS)
+    project.run(*targets)
     assert made(project.folder) == made(own_run.folder)
 
 
@@ -141,18 +141,18 @@ DAMAGE = {
     ids=list(DAMAGE),
 )
 def test_a_damaged_input_ends_a_run_and_its_remedy_helps(own_run: Project, tmp_path: Path, damage):
-    project = lacking(own_run, tmp_path / "project", "train_parent")
+    project, targets = lacking(own_run, tmp_path / "project", "train_parent")
     path = project.folder / "results/embeddings/train.safetensors"
     dates = path.stat()
     damage(path)
     os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
-    failed = project.snakemake("--cores=1", "--", METRICS)
+    failed = project.snakemake("--cores=1", "--", *targets)
     sentence = "Error: results/embeddings/train.safetensors changed since it was made; delete it"
     assert failed.returncode == 1
     assert sentence in failed.stderr
     assert "Traceback" not in failed.stderr
     path.unlink()
-    project.run(METRICS)
+    project.run(*targets)
     assert made(project.folder) == made(own_run.folder)
 
 
@@ -175,10 +175,10 @@ def test_a_damaged_input_ends_a_run_and_its_remedy_helps(own_run: Project, tmp_p
 def test_what_is_deleted_between_two_runs_changes_no_byte(
     own_run: Project, tmp_path: Path, lost: str, stage: str
 ):
-    project = lacking(own_run, tmp_path / "project", stage)
+    project, targets = lacking(own_run, tmp_path / "project", stage)
     for path in list(project.folder.glob(lost)):
         shutil.rmtree(path)
-    project.run(METRICS)
+    project.run(*targets)
     again, whole = made(project.folder), made(own_run.folder)
     assert again.items() <= whole.items()
     assert again[METRICS] == whole[METRICS]
@@ -186,9 +186,9 @@ def test_what_is_deleted_between_two_runs_changes_no_byte(
 
 @pytest.mark.fault("a folder stands where a file is to be made", "one sentence")
 def test_a_folder_in_the_place_of_a_file_is_told(own_run: Project, tmp_path: Path):
-    project = lacking(own_run, tmp_path / "project", "evaluate_hierarchy")
+    project, targets = lacking(own_run, tmp_path / "project", "evaluate_hierarchy")
     (project.folder / METRICS / "inside").mkdir(parents=True)
-    failed = project.snakemake("--cores=1", "--", METRICS)
+    failed = project.snakemake("--cores=1", "--", *targets)
     assert failed.returncode == 1
     assert "metrics.json" in failed.stderr
     assert "Traceback" not in failed.stderr
@@ -199,10 +199,10 @@ def test_a_folder_in_the_place_of_a_file_is_told(own_run: Project, tmp_path: Pat
     "the second is refused in Snakemake's words, and the first ends in the same bytes",
 )
 def test_a_second_run_at_once_is_refused(own_run: Project, tmp_path: Path):
-    project = lacking(own_run, tmp_path / "project", "embed")
-    with project.running("--cores=1", "--", METRICS) as first:
+    project, targets = lacking(own_run, tmp_path / "project", "embed")
+    with project.running("--cores=1", "--", *targets) as first:
         wait_for(first, "embed")
-        second = project.snakemake("--cores=1", "--", METRICS)
+        second = project.snakemake("--cores=1", "--", *targets)
         assert second.returncode == 1
         assert "could not be locked" in second.stderr.lower() + second.stdout.lower() or (
             "lock" in second.stderr.lower()
@@ -215,13 +215,13 @@ def test_a_second_run_at_once_is_refused(own_run: Project, tmp_path: Path):
 @pytest.mark.fault("two runs at once in one folder, with --nolock", "same bytes, no half file")
 def test_two_runs_at_once_without_a_lock_have_the_same_bytes(own_run: Project, tmp_path: Path):
     """One may fail, as Snakemake deletes what the other one reads; run again, it ends well."""
-    project = lacking(own_run, tmp_path / "project", "embed")
+    project, targets = lacking(own_run, tmp_path / "project", "embed")
     with (
-        project.running("--cores=1", "--nolock", "--", METRICS) as first,
-        project.running("--cores=1", "--nolock", "--", METRICS) as second,
+        project.running("--cores=1", "--nolock", "--", *targets) as first,
+        project.running("--cores=1", "--nolock", "--", *targets) as second,
     ):
         psutil.wait_procs([first, second])
-    completed(project)
+    completed(project, targets)
     assert made(project.folder) == made(own_run.folder)
     assert not list(project.folder.glob("results/**/*.part"))
 
@@ -230,12 +230,12 @@ def test_two_runs_at_once_without_a_lock_have_the_same_bytes(own_run: Project, t
     "a stale lock of a killed run", "Snakemake names --unlock; after it the same bytes"
 )
 def test_a_stale_lock_names_its_remedy(own_run: Project, tmp_path: Path):
-    project = lacking(own_run, tmp_path / "project", "train_child")
-    with project.running("--cores=1", "--", METRICS) as run:
+    project, targets = lacking(own_run, tmp_path / "project", "train_child")
+    with project.running("--cores=1", "--", *targets) as run:
         wait_for(run, "train_child")
         stop(run, signal.SIGKILL, "group")
-    refused = project.snakemake("--cores=1", "--", METRICS)
+    refused = project.snakemake("--cores=1", "--", *targets)
     assert refused.returncode == 1
     assert "--unlock" in refused.stderr
-    completed(project)
+    completed(project, targets)
     assert made(project.folder) == made(own_run.folder)

@@ -39,13 +39,13 @@ def stopped(name: str, number: int, whom: str, promise: str = SAME):
 def test_stopped_in_a_stage_a_run_ends_in_the_same_bytes(
     own_run: Project, tmp_path: Path, number: int, whom: str, stage: str
 ):
-    project = lacking(own_run, tmp_path / "project", stage)
-    with project.running("--cores=1", "--", METRICS) as run:
+    project, targets = lacking(own_run, tmp_path / "project", stage)
+    with project.running("--cores=1", "--", *targets) as run:
         wait_for(run, stage)
         time.sleep(random.Random(f"{stage} {whom} {number}").uniform(0, 0.4))
         left = stop(run, number, whom)
     assert run.returncode != 0
-    completed(project)
+    completed(project, targets)
     psutil.wait_procs(left)
     assert made(project.folder) == made(own_run.folder)
 
@@ -71,7 +71,7 @@ def test_interrupted_at_random_the_whole_graph_ends_in_the_same_bytes(
     while (left := interrupted(own_run, tmp_path / "p", stage, delay, number, whom)) is None:
         delay /= 2
     project = own_run._replace(folder=tmp_path / "p")
-    completed(project)
+    completed(project, [METRICS])
     psutil.wait_procs(left)
     assert made(project.folder) == made(own_run.folder), (stage, delay, number, whom)
 
@@ -81,8 +81,8 @@ def interrupted(
 ) -> list[psutil.Process] | None:
     """Begin at a stage and interrupt the run; what is left of it, None if it had ended before."""
     shutil.rmtree(folder, ignore_errors=True)
-    project = lacking(whole, folder, *STAGES[STAGES.index(stage) :])
-    with project.running("--cores=1", "--", METRICS) as run:
+    project, targets = lacking(whole, folder, *STAGES[STAGES.index(stage) :])
+    with project.running("--cores=1", "--", *targets) as run:
         wait_for(run, stage)
         time.sleep(delay)
         left = stop(run, number, whom)
