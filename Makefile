@@ -9,11 +9,12 @@ DEV := $(VENV)/ready-dev
 RUN := PYTHONPATH=workflow/logger $(BIN)/snakemake --cores $(CORES) --logger stages
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help run compare test lint bench report lock-check
+.PHONY: help run compare test faults lint bench report lock-check
 help:
 	@echo "make run     draw demo100, train and evaluate its hierarchical classifier, print the result"
 	@echo "make compare every head at every setting on demo100, as results/pareto.svg and a table, and the one to take"
 	@echo "make test    run all tests"
+	@echo "make faults  every fault of docs/reliability.md, which it writes; takes hours"
 	@echo "make lint    ruff, snakefmt and snakemake --lint"
 	@echo "make bench   training and embedding against the study's pipeline, and demo100 against a linear model"
 	@echo "make report  write report.zip of the last run"
@@ -43,6 +44,11 @@ report: run
 
 test: $(DEV)
 	$(BIN)/python -m pytest
+
+# --interruptions=5 --mutations=100 in FAULTS takes minutes.
+faults: $(DEV)
+	-$(BIN)/python -m pytest -m fault -o "norecursedirs=.*" --junitxml=.pytest_cache/faults.xml $(FAULTS)
+	$(BIN)/python tests/reliability.py .pytest_cache/faults.xml
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -12,13 +12,14 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,7 +38,7 @@ METRICS = "results/hierarchy100/metrics.json"
 
 # Python imports tests/recorder/sitecustomize.py first in each job; it writes to this folder.
 RECORDER = ROOT / "tests/recorder"
-IMPORTS = ".snakemake/imports"
+JOBS = ".snakemake/jobs"
 
 # A loaded machine is slow, not wrong.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -56,9 +57,19 @@ FIRST = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the fault suite takes; `make faults` uses the defaults."""
+    parser.addoption("--interruptions", type=int, default=200, help="of whole graphs")
+    parser.addoption("--mutations", type=int, default=10_000, help="of each format of files")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = dict(zip(FIRST, range(-len(FIRST), 0), strict=True))
     items.sort(key=lambda item: places.get(item.path.name, 0))
+    for item in items:
+        # tests/reliability.py reads them in the JUnit file of the run.
+        if mark := item.get_closest_marker("fault"):
+            item.user_properties += zip(("fault", "promise"), mark.args, strict=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -106,34 +117,38 @@ class Project(NamedTuple):
 
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake in the folder, with its own cache and without settings from outside."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("HF_", "SNAKEMAKE_", "PYTHON"))
-        }
         with tempfile.TemporaryDirectory() as outside:
             return subprocess.run(
                 self.command(Path(outside) / "layer.json", *arguments),
                 cwd=self.folder,
-                env=kept | {"XDG_CACHE_HOME": outside, "PYTHONPATH": str(RECORDER)} | environment,
+                env=apart(outside) | environment,
                 capture_output=True,
                 text=True,
                 check=False,
             )
 
-    def stopped(self, number: int, when: Callable[[], bool], target: str) -> None:
-        """Begin to make the target, and send a signal to all processes when the time has come."""
-        with tempfile.TemporaryDirectory() as outside:
-            process = subprocess.Popen(
-                self.command(Path(outside) / "layer.json", "--cores=1", "--", target),
+    @contextmanager
+    def running(self, *arguments: str, **environment: str) -> Iterator[psutil.Popen]:
+        """Run snakemake beside the body, as `snakemake` does, in a process group of its own."""
+        with (
+            tempfile.TemporaryDirectory() as outside,
+            psutil.Popen(
+                self.command(Path(outside) / "layer.json", *arguments),
                 cwd=self.folder,
+                env=apart(outside) | environment,
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-            )
+            ) as process,
+        ):
+            yield process
+
+    def stopped(self, number: int, when: Callable[[], bool], target: str) -> None:
+        """Begin to make the target, and send a signal to all processes when the time has come."""
+        with self.running("--cores=1", "--", target) as process:
             while not when() and process.poll() is None:
                 time.sleep(0.002)
             os.killpg(process.pid, number)
-            process.wait()
 
     def run(self, *targets: str, cores: int = 1, **environment: str) -> None:
         """Make the targets, or without one the default target; they must succeed."""
@@ -155,6 +170,16 @@ class Project(NamedTuple):
     def plan(self, *targets: str) -> dict[str, int]:
         """How many jobs of each rule would run for the targets."""
         return dict(Counter(job.rule for job in self.jobs(*targets)))
+
+
+def apart(cache: str) -> dict[str, str]:
+    """The environment of a run: none of the settings from outside, and a cache of its own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HF_", "SNAKEMAKE_", "PYTHON"))
+    }
+    return kept | {"XDG_CACHE_HOME": cache, "PYTHONPATH": str(RECORDER)}
 
 
 def nested(settings: dict[str, Any]) -> dict[str, Any]:
@@ -314,7 +339,7 @@ def invalid(jobs: list[Job], begin: Callable[[Job], bool]) -> dict[str, int]:
 def unlisted(project: Project) -> dict[str, set[str]]:
     """Of each rule that ran, the files of the library that a job imported and had not as input."""
     found = defaultdict(set)
-    for path in (project.folder / IMPORTS).iterdir():
+    for path in (project.folder / JOBS).glob("*.json"):
         job = json.loads(path.read_text())
         found[job["rule"]] |= set(job["imported"]) - set(job["input"])
     return dict(found)

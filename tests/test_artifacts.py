@@ -78,6 +78,7 @@ def test_a_write_that_ends_well_replaces_the_file_and_leaves_nothing_else(target
     assert os.listdir(target.parent) == [target.name]
 
 
+@pytest.mark.fault("an error in the middle of a write", "the old file stays; no half file")
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(target: Path):
     with pytest.raises(ZeroDivisionError):
         fail_half_way(target)
@@ -85,6 +86,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(target: Path):
     assert os.listdir(target.parent) == [target.name]
 
 
+@pytest.mark.fault("an error in the middle of a first write", "no file, no half file")
 def test_a_first_write_that_fails_leaves_no_file(tmp_path: Path):
     with pytest.raises(ZeroDivisionError):
         fail_half_way(tmp_path / "new" / "file")
@@ -96,6 +98,7 @@ def test_a_written_file_is_readable_by_all(target: Path):
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
 
 
+@pytest.mark.fault("two writers of one file at once", "one of the two files, whole")
 def test_two_writers_at_once_do_not_share_a_temporary_file(target: Path):
     with artifacts.replacing(target) as first, artifacts.replacing(target) as second:
         first.write_text("first")
@@ -104,12 +107,16 @@ def test_two_writers_at_once_do_not_share_a_temporary_file(target: Path):
     assert os.listdir(target.parent) == [target.name]
 
 
+@pytest.mark.fault("SIGKILL in the middle of a write", "the old file stays")
 def test_a_process_killed_in_the_middle_of_a_write_leaves_the_old_file(target: Path):
     assert killed(started(HALF_A_WRITE, target)) == -signal.SIGKILL
     assert target.read_text() == "the old"
 
 
 @pytest.mark.parametrize("writes", [1, 4, 9])
+@pytest.mark.fault(
+    "SIGKILL while one file is written again and again", "the old file or the new one, whole"
+)
 def test_a_process_killed_at_any_time_leaves_a_whole_file(target: Path, writes: int):
     process = started(WRITES_IN_TURN, target)
     for _ in range(writes):
@@ -119,6 +126,9 @@ def test_a_process_killed_at_any_time_leaves_a_whole_file(target: Path, writes: 
 
 
 @pytest.mark.parametrize("hole", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.fault(
+    "a figure that is no number, in a JSON file", "it is refused; the old file stays"
+)
 def test_json_has_no_nan_and_the_old_file_stays(target: Path, hole: float):
     with pytest.raises(ValueError, match="JSON"):
         artifacts.write_json(target, {"accuracy": [0.5, hole]})
@@ -135,6 +145,7 @@ def test_json_round_trip_keeps_order_and_letters(target: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b"{'a': 1}", b"[" * 100_000])
+@pytest.mark.fault("JSON that is empty, cut or 100,000 levels deep", "one sentence")
 def test_broken_json_is_named(target: Path, content: bytes):
     target.write_bytes(content)
     with pytest.raises(InputError, match=r"metrics\.json is not valid JSON"):
@@ -201,6 +212,7 @@ def test_a_view_is_stored_as_what_it_shows(tmp_path: Path):
 
 
 @pytest.mark.parametrize("length", [0, 4, 30, -1])
+@pytest.mark.fault("a safetensors file is cut", "one sentence")
 def test_a_truncated_tensor_file_is_named(tmp_path: Path, length: int):
     path = tmp_path / "head.safetensors"
     artifacts.write_tensors(path, {"weight": np.ones((3, 4), np.float32)})

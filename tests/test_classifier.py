@@ -129,6 +129,7 @@ def test_a_file_that_is_no_classifier_of_ours_is_told(exported, tmp_path: Path):
         Model(tmp_path / "foreign.onnx", threads=1)
 
 
+@pytest.mark.fault("damaged metadata of a classifier", "one sentence")
 def test_metadata_that_are_damaged_are_told(exported, tmp_path: Path):
     _, path = exported
     model = onnx.load(path)

@@ -4,8 +4,9 @@ import json
 import os
 import pickle
 import re
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -16,7 +17,7 @@ import torch
 from conftest import METRICS, Project
 from safetensors.numpy import load_file, save_file
 
-from treehead import console
+from treehead import artifacts, console
 
 TRAIN = "mine/train-00000-of-00001.parquet"
 
@@ -72,6 +73,7 @@ def test_a_target_that_snakemake_takes_for_a_configuration_is_told(pristine: Pro
 @pytest.mark.parametrize(
     "error", [MemoryError, torch.OutOfMemoryError("CUDA out of memory. Tried")]
 )
+@pytest.mark.fault("numpy or CUDA runs out of memory", "one sentence")
 def test_memory_that_runs_out_is_told_in_a_sentence(tmp_path: Path, error: BaseException):
     with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
         raise error
@@ -81,12 +83,46 @@ def test_memory_that_runs_out_is_told_in_a_sentence(tmp_path: Path, error: BaseE
     )
 
 
+@pytest.mark.fault("torch asks for more memory than there is", "one sentence")
 def test_memory_that_torch_does_not_get_is_told_in_a_sentence(tmp_path: Path):
     with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
         torch.empty(10**14)
     assert (tmp_path / "job.log").read_text().startswith("Error: memory ran out (")
 
 
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """This process writes no file of more than 1000 bytes, as one on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.fault("a write that the system refuses", "one sentence; no half file")
+def test_what_the_system_refuses_is_told_in_a_sentence(tmp_path: Path, small_files: None):
+    log, path = tmp_path / "job.log", tmp_path / "weights"
+    with pytest.raises(SystemExit), console.job(log):
+        artifacts.write_bytes(path, bytes(2000))
+    assert log.read_text() == (
+        f"Error: {path} can't be read or written (File too large); raise the limit of file sizes "
+        "(ulimit -f), and run again.\n"
+    )
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_a_log_that_has_no_room_prints_no_traceback(
+    tmp_path: Path, small_files: None, capsys: pytest.CaptureFixture
+):
+    with console.job(tmp_path / "job.log"):
+        for _ in range(100):
+            console.say("line " * 10)
+    assert set(capsys.readouterr().err.splitlines()) == {"line " * 10}
+
+
+@pytest.mark.fault(
+    "pictures of the data are broken", "one sentence and a list of them; no data are written"
+)
 def test_broken_pictures_end_the_run_in_one_sentence_and_one_report(mine: Project):
     """Which other faults of data are found, test_folder to test_reading say."""
     table = pq.read_table(mine.folder / TRAIN)
@@ -135,6 +171,7 @@ def test_a_class_with_two_parents_is_told_before_anything_runs(mine: Project):
     refused(mine, mine.snakemake("--dry-run"), sentence, "results", "resources/datasets/mine")
 
 
+@pytest.mark.fault("weights of another shape", "one sentence; no output")
 def test_weights_of_another_shape_are_told_with_the_tensor_and_both_shapes(
     pristine: Project, mine: Project
 ):
@@ -163,6 +200,7 @@ class Hostile:
         return os.system, (self.command,)
 
 
+@pytest.mark.fault("a hostile pickle as the weights of a run", "one sentence; it runs nothing")
 def test_a_hostile_pickle_as_weights_is_refused_and_its_command_does_not_run(
     mine: Project, tmp_path: Path
 ):
@@ -181,6 +219,7 @@ def test_a_hostile_pickle_as_weights_is_refused_and_its_command_does_not_run(
     assert not ran.exists()
 
 
+@pytest.mark.fault("a training diverges", "one sentence; no weights stand there")
 def test_a_loss_that_is_no_number_names_its_epoch_and_step(project: Project):
     """Weights of an earlier run do not stand there as if they were this one's."""
     extreme = project.having({"finetune.learning_rate": 1e30, "finetune.precision": "float32"})

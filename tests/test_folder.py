@@ -202,6 +202,7 @@ def test_a_folder_whose_name_is_not_utf_8_is_told(tmp_path: Path):
         looked(tmp_path, text(b"P\xe8re/1.png"), "cat/1.png")
 
 
+@pytest.mark.fault("a file name that is not UTF-8", "it is read, and shown as text")
 def test_a_file_whose_name_is_not_utf_8_is_read_and_shown_as_text(tmp_path: Path):
     names = (text(b"cat/\xe8.png"), text(b"cat/\xe9.png"), "dog/1.png", text(b"dog/x.\xe8"))
     source = looked(tmp_path, *names)
@@ -216,6 +217,7 @@ def test_very_long_names_are_read(tmp_path: Path):
     assert told(source) == [(None, "", "cat"), (None, "", long)]
 
 
+@pytest.mark.fault("a path that is too long for the system", "one sentence")
 def test_a_path_that_is_too_long_for_the_system_is_told(tmp_path: Path):
     here = os.getcwd()
     try:  # only from within can such a path be made
@@ -232,6 +234,7 @@ def test_a_path_that_is_too_long_for_the_system_is_told(tmp_path: Path):
         folder.look(str(tmp_path), {})
 
 
+@pytest.mark.fault("a link to a folder around itself in the data", "one sentence")
 def test_a_link_to_a_folder_around_itself_is_told(tmp_path: Path):
     laid(tmp_path, "cat/1.png", "dog/1.png")
     (tmp_path / "dog/again").symlink_to(tmp_path)
@@ -239,6 +242,7 @@ def test_a_link_to_a_folder_around_itself_is_told(tmp_path: Path):
         folder.look(str(tmp_path), {})
 
 
+@pytest.mark.fault("a link to itself or to nothing in the data", "one sentence")
 def test_a_link_to_itself_or_to_nothing_is_told(tmp_path: Path):
     laid(tmp_path, "cat/1.png", "dog/1.png")
     link = tmp_path / "dog/2.png"

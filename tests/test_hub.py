@@ -125,6 +125,7 @@ def test_a_cached_commit_is_not_asked_about(fetch: Fetch, target: Path):
     assert target.read_bytes() == SMALL
 
 
+@pytest.mark.fault("a download ends early", "it is resumed; the right bytes")
 def test_an_interrupted_download_is_resumed(fetch: Fetch, target: Path):
     content = os.urandom(12 << 20)  # the client keeps whole blocks of 10 MiB
     with serving(Hub({"owner/net/weights.bin": content}, cuts=[11 << 20])) as hub:
@@ -134,6 +135,35 @@ def test_an_interrupted_download_is_resumed(fetch: Fetch, target: Path):
     assert target.read_bytes() == content
 
 
+@pytest.mark.fault("a download is cut at each tenth", "it is resumed; the right bytes")
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_download_that_is_cut_is_resumed(fetch: Fetch, target: Path, tenth: int):
+    """Every other one by a reset of the connection."""
+    cuts = [len(SMALL) * tenth // 10]
+    with serving(Hub({"owner/net/weights.bin": SMALL}, cuts=cuts, reset=tenth % 2 == 1)) as hub:
+        done = fetch(hub.url)
+        assert done.returncode == 0, done.stderr
+        assert len(hub.asked("GET")) == 2
+    assert target.read_bytes() == SMALL
+
+
+@pytest.mark.fault(
+    "a download is cut again and again, after each tenth",
+    "one sentence, or the right bytes after more runs",
+)
+def test_a_download_that_is_cut_again_and_again_comes_to_its_end(fetch: Fetch, target: Path):
+    cuts, failed = 20 * [len(SMALL) // 10], 0
+    with serving(Hub({"owner/net/weights.bin": SMALL}, cuts=cuts, reset=True)) as hub:
+        while (done := fetch(hub.url)).returncode:
+            sentence(done, target)
+            failed += 1
+    assert 0 < failed < 20
+    assert target.read_bytes() == SMALL
+
+
+@pytest.mark.fault(
+    "the connection is reset in a download", "it is tried once more; the right bytes"
+)
 def test_a_download_is_tried_once_more_after_a_reset(fetch: Fetch, target: Path):
     hub = Hub({"owner/net/weights.bin": SMALL}, cuts=[100], reset=True)
     with serving(hub):
@@ -143,6 +173,7 @@ def test_a_download_is_tried_once_more_after_a_reset(fetch: Fetch, target: Path)
     assert target.read_bytes() == SMALL
 
 
+@pytest.mark.fault("the connection is reset twice", "one sentence; the right bytes the next time")
 def test_a_second_reset_is_an_error(fetch: Fetch, target: Path, tmp_path: Path):
     hub = Hub({"owner/net/weights.bin": SMALL}, cuts=[100, 100], reset=True)
     with serving(hub):
@@ -154,6 +185,9 @@ def test_a_second_reset_is_an_error(fetch: Fetch, target: Path, tmp_path: Path):
     assert target.read_bytes() == SMALL
 
 
+@pytest.mark.fault(
+    "the hub answers and its storage does not", "one sentence with the way around it"
+)
 def test_an_unreachable_xet_storage_is_an_error_with_a_workaround(fetch: Fetch, target: Path):
     few_retries = {
         "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "1",
@@ -167,6 +201,9 @@ def test_an_unreachable_xet_storage_is_an_error_with_a_workaround(fetch: Fetch, 
     assert target.read_bytes() == SMALL
 
 
+@pytest.mark.fault(
+    "the hub sends wrong bytes of the right length", "one sentence; the right bytes the next time"
+)
 def test_wrong_bytes_are_refused_and_downloaded_again_once_the_hub_is_right(
     fetch: Fetch, target: Path
 ):
@@ -225,12 +262,14 @@ def test_what_the_hub_does_not_have_is_named(
     assert "backbone.weights" in error
 
 
+@pytest.mark.fault("the server is no hub", "one sentence")
 def test_a_server_that_is_not_a_hub_has_its_own_error(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL}, commit=None)) as hub:
         error = sentence(fetch(hub.url), target)
     assert f"{hub.url} does not answer like a hub; check HF_ENDPOINT" in error
 
 
+@pytest.mark.fault("the hub is unreachable", "one sentence within seconds")
 def test_an_unreachable_host_is_an_error_within_seconds(fetch: Fetch, target: Path):
     endpoint, start = closed_port(), time.monotonic()
     error = sentence(fetch(endpoint), target)
@@ -239,6 +278,7 @@ def test_an_unreachable_host_is_an_error_within_seconds(fetch: Fetch, target: Pa
     assert "check the network and HF_ENDPOINT, or give a local copy in backbone.weights" in error
 
 
+@pytest.mark.fault("the hub is unreachable and the file is cached", "the cached file")
 def test_a_cached_file_serves_when_the_host_is_unreachable(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL})) as hub:
         fetch(hub.url)
@@ -259,6 +299,7 @@ def test_offline_mode_uses_the_cache_and_sends_no_request(fetch: Fetch, target: 
     assert target.read_bytes() == SMALL
 
 
+@pytest.mark.fault("offline mode and nothing cached", "one sentence")
 def test_offline_mode_without_a_cached_file_says_what_to_unset(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL})) as hub:
         error = sentence(fetch(hub.url, {"HF_HUB_OFFLINE": "1"}), target)
@@ -267,6 +308,7 @@ def test_offline_mode_without_a_cached_file_says_what_to_unset(fetch: Fetch, tar
     assert "backbone.weights" in error
 
 
+@pytest.mark.fault("offline mode and a damaged cache", "one sentence")
 def test_offline_mode_refuses_a_cached_file_with_another_hash(fetch: Fetch, target: Path):
     with serving(Hub({"owner/net/weights.bin": SMALL}, wrong_bytes=True)) as hub:
         fetch(hub.url)

@@ -196,6 +196,7 @@ def test_a_configuration_must_be_named_if_none_is_the_default(hub: Hub, look: Lo
     assert wrong in look("cat/pets", configuration="huge")["error"]
 
 
+@pytest.mark.fault("the data set changes on the hub between two runs", "the first commit stays")
 def test_the_first_commit_is_kept_while_the_branch_moves(hub: Hub, look: Look, home: Path):
     hold(hub, "eve/pets", {"train.parquet": pets((40, 0), (41, 1), (42, 0), (43, 1))})
     kept = str(home / "source.json")
@@ -345,6 +346,7 @@ def test_a_webdataset_is_read(hub: Hub, look: Look):
     assert found["labels"] == [0, 1, 0, 1]
 
 
+@pytest.mark.fault("a file of a hub's data set with another hash", "one sentence")
 def test_a_file_with_another_hash_is_refused_before_it_is_read(hub: Hub, look: Look):
     files = {"train.parquet": pets((160, 0), (161, 1)), "test.parquet": pets((162, 0))}
     hold(hub, "max/pets", files)
@@ -383,6 +385,7 @@ def test_sound_is_no_picture(hub: Hub, look: Look):
     assert "its columns are img (Audio), label (ClassLabel)" in look("oda/sound")["error"]
 
 
+@pytest.mark.fault("a data set that comes with a program", "one sentence; it is never run")
 def test_a_set_with_a_program_is_refused_and_the_program_is_not_fetched_to_run(
     hub: Hub, look: Look, home: Path
 ):
@@ -394,6 +397,7 @@ def test_a_set_with_a_program_is_refused_and_the_program_is_not_fetched_to_run(
 
 
 @pytest.mark.parametrize("path", ["../../../secret/*", "/etc/*", "https://elsewhere/x.parquet"])
+@pytest.mark.fault("a data set that names files outside of it", "one sentence; they are not read")
 def test_a_set_cannot_read_what_is_outside_of_it(hub: Hub, look: Look, path: str):
     files = [{"split": "train", "path": path}]
     readme = f"---\nconfigs: {json.dumps([{'config_name': 'a', 'data_files': files}])}\n---\n"
@@ -415,6 +419,7 @@ def test_a_set_cannot_read_what_is_outside_of_it(hub: Hub, look: Look, path: str
         (b"# broken", {"train.parquet": b"no parquet"}),
     ],
 )
+@pytest.mark.fault("a malformed data set on the hub", "one sentence")
 def test_a_malformed_set_is_an_error_in_one_sentence(
     hub: Hub, look: Look, readme: bytes, files: dict
 ):

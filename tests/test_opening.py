@@ -360,6 +360,9 @@ CALLS = [name for name in calls(Path("marker")) if name != "builtins.getattr.tou
 
 @pytest.mark.parametrize("save", [zipped, legacy])
 @pytest.mark.parametrize("name", CALLS)
+@pytest.mark.fault(
+    "weights that call one of 20 functions", "one sentence names the function; it does not run"
+)
 def test_a_file_that_would_call_a_function_is_refused_with_its_name(tmp_path, save, name: str):
     marker = tmp_path / "marker"
     save({"state_dict": {"weight": torch.ones(2)}, "x": calls(marker)[name]}, tmp_path / "w.pt")
@@ -396,6 +399,7 @@ PLACES = {
 
 @pytest.mark.parametrize("save", [zipped, legacy, pickled])
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.fault("a call in each place of a checkpoint", "one sentence; it does not run")
 def test_a_call_is_refused_wherever_it_is(tmp_path, save, place: str):
     path, marker = tmp_path / "w.pt", tmp_path / "marker"
     other = {zipped: "never", legacy: "holds a whole network", pickled: "is a plain pickle"}
@@ -415,6 +419,7 @@ def test_a_call_is_refused_wherever_it_is(tmp_path, save, place: str):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("protocol", [0, 1, 3, 4, 5])
+@pytest.mark.fault("a call in each protocol of pickles", "one sentence; it does not run")
 def test_no_protocol_of_pickles_runs_a_call(tmp_path, protocol: int):
     path, marker = tmp_path / "w.pt", tmp_path / "marker"
     call = calls(marker)["builtins.exec"]
@@ -513,6 +518,7 @@ def test_tensors_of_several_processes_are_named(tmp_path):
         opening.tensors(tmp_path / "w.pt")
 
 
+@pytest.mark.fault("weights that hold themselves", "they are read to an end")
 def test_what_holds_itself_ends(tmp_path):
     trainer = argparse.Namespace(w=torch.ones(1))
     trainer.model = {"trainer": trainer, "v": torch.ones(1)}
@@ -520,6 +526,7 @@ def test_what_holds_itself_ends(tmp_path):
     assert list(opening.tensors(tmp_path / "w.pt")) == ["w", "model.v"]
 
 
+@pytest.mark.fault("weights of 2^40 parts in a small file", "one sentence")
 def test_what_holds_its_parts_twice_at_each_of_forty_levels_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "_MANY", 1000)
     value = [torch.ones(1)]
@@ -554,6 +561,7 @@ def test_a_whole_network_of_the_older_format_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("save", [zipped, legacy, save_file])
+@pytest.mark.fault("weights are cut at any place", "one sentence")
 def test_a_truncated_file_is_an_input_error_wherever_it_ends(tmp_path, save):
     whole, path = tmp_path / "whole", tmp_path / "w.pt"
     save({"a.weight": torch.ones(3, 4), "b": torch.zeros(2)}, whole)
@@ -566,6 +574,10 @@ def test_a_truncated_file_is_an_input_error_wherever_it_ends(tmp_path, save):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("save", [zipped, legacy, save_file])
+@pytest.mark.fault(
+    "bytes of weights change",
+    "one sentence, or other weights; where there is a checksum, never other ones",
+)
 def test_flipped_bytes_end_in_an_input_error_or_are_seen_in_the_tensors(tmp_path, save):
     whole, path = tmp_path / "whole", tmp_path / "w.pt"
     state = {"a.weight": torch.ones(3, 4), "b": torch.zeros(2)}
@@ -584,6 +596,7 @@ def test_flipped_bytes_end_in_an_input_error_or_are_seen_in_the_tensors(tmp_path
     assert errors > 50
 
 
+@pytest.mark.fault("a bit of a weight in a `.pt` flips", "one sentence")
 def test_a_flipped_bit_of_a_weight_is_seen(tmp_path):
     """torch.load itself takes it."""
     path = tmp_path / "w.pt"
@@ -786,6 +799,7 @@ def content(data: bytes):
     ],
 )
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.fault("a file that is no weights", "one sentence says what it is")
 def test_a_file_that_is_no_weights_is_told_for_what_it_is(tmp_path, write, sentence, name: str):
     write(tmp_path / name)
     with pytest.raises(InputError, match=rf"{name} {sentence}"):

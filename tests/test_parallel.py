@@ -101,6 +101,9 @@ HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGTERM, sign
 
 
 @pytest.mark.parametrize("number", HANDLERS)
+@pytest.mark.fault(
+    "SIGTERM or SIGINT in a training of two processes", "both end, and resume to the same bytes"
+)
 def test_a_signal_reaches_all_processes_and_the_rest_has_the_same_bytes(
     whole: Training, tmp_path: Path, log: Path, number: signal.Signals
 ):
@@ -119,6 +122,9 @@ def test_a_signal_reaches_all_processes_and_the_rest_has_the_same_bytes(
     assert digest(resumed.model()) == digest(whole.model())
 
 
+@pytest.mark.fault(
+    "SIGKILL of one of two processes that train", "both start again, and end in the same bytes"
+)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_starts_again_with_the_others_to_the_same_bytes(
     whole: Training, tmp_path: Path, log: Path, victim: int
@@ -150,6 +156,7 @@ def killed() -> None:
     parallel.total(1)
 
 
+@pytest.mark.fault("a process that dies at each restart", "one sentence after the restarts")
 def test_a_process_that_dies_each_time_is_one_sentence(monkeypatch: pytest.MonkeyPatch, log: Path):
     """It names the signal of the dead one, not what happened to the one that was left alone."""
     monkeypatch.setattr(launching, "RESTARTS", 1)
@@ -173,6 +180,7 @@ def test_a_last_batch_that_is_smaller_than_the_processes_joins_the_one_before():
     assert np.isfinite(training.history[0].loss)
 
 
+@pytest.mark.fault("a weight becomes infinite in one of two processes", "both end, in one sentence")
 def test_weights_that_are_no_numbers_end_all_processes(tmp_path: Path):
     """The first process alone saves, and all of them look at what is saved."""
     settings = {"processes": 2, "learning_rate": 3e38, "optimizer": "sgd", "schedule": "cosine"}

@@ -654,11 +654,15 @@ PNG = file(smooth(32, 32), "PNG")
         (png(20000, 8, 0, *[b""] * 20000), "decompression bomb: Image size \\(400000000 pixels.*"),
     ],
 )
+@pytest.mark.fault(
+    "a file that is no picture, of 25 kinds", "a reason for the list of broken pictures"
+)
 def test_a_file_that_can_not_be_decoded_says_why(data, reason):
     with pytest.raises(Broken, match=f"^({reason})$"):
         decode(data, 16, "crop")
 
 
+@pytest.mark.fault("PostScript, PDF and other programs as pictures", "never run")
 def test_postscript_is_never_run():
     assert not {"EPS", "PDF", "PSD", "WMF"} & set(pictures._FORMATS)
     assert not {".eps", ".ps", ".pdf", ".mp4", ".txt", ".svg"} & pictures.EXTENSIONS
@@ -700,6 +704,7 @@ def outcomes(changed: list[bytes], size: int) -> list[np.ndarray | None]:
         pytest.param("AVIF", {}, marks=AVIF.marks),
     ],
 )
+@pytest.mark.fault("pictures of ten formats, cut at each byte", "refused, or all pixels")
 def test_a_cut_file_is_refused_or_lost_nothing(form, options):
     data = file(COLOURS, form, **options)
     whole = decode(data, SIDE, "crop")
@@ -708,6 +713,7 @@ def test_a_cut_file_is_refused_or_lost_nothing(form, options):
     assert sum(found is None for found in cuts) > 0.7 * len(cuts)
 
 
+@pytest.mark.fault("each byte of a PNG with a flipped bit", "refused, or all pixels")
 def test_a_png_with_a_changed_bit_is_refused_or_lost_nothing():
     whole = decode(PNG, 32, "crop")
     changed = [bytearray(PNG) for _ in PNG]
@@ -725,6 +731,7 @@ def test_a_png_with_a_changed_bit_is_refused_or_lost_nothing():
     kind=st.sampled_from([(0, 2), (0, 8), (0, 16), (2, 8), (2, 16), (3, 4), (3, 8), (4, 8)]),
 )
 @settings(max_examples=150, deadline=None)
+@pytest.mark.fault("a PNG with any chunks", "refused, or a picture")
 def test_any_chunks_of_a_png_are_read_or_refused(chunks, kind):
     colour, depth = kind
     (found,) = outcomes([png(1, depth, colour, b"\2" * 8, **chunks)], 2)
@@ -733,6 +740,7 @@ def test_any_chunks_of_a_png_are_read_or_refused(chunks, kind):
 
 @given(data=st.binary(max_size=200), start=st.sampled_from([b"", JPEG[:300], PNG[:60], b"GIF89a"]))
 @settings(max_examples=150, deadline=None)
+@pytest.mark.fault("any bytes as a picture", "refused, or a picture")
 def test_any_bytes_are_a_picture_or_broken(data, start):
     (found,) = outcomes([start + data], 4)
     assert found is None or found.shape == (3, 4, 4)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from conftest import IMPORTS, METRICS, ROOT, Project, unlisted, write_cifar100
+from conftest import JOBS, METRICS, ROOT, Project, unlisted, write_cifar100
 from hub_server import COMMIT, Hub, serving
 from PIL import Image
 from safetensors.numpy import load_file
@@ -269,7 +269,7 @@ def test_what_a_job_has_imported_at_its_end_is_among_its_input(default: Project,
 def test_an_import_that_its_rule_does_not_list_is_found(default: Project, tmp_path: Path):
     """A script that loads a module by its name, where the rule can't know of it."""
     project = default.copy(tmp_path / "project")
-    shutil.rmtree(project.folder / IMPORTS)
+    shutil.rmtree(project.folder / JOBS)
     with (project.folder / "workflow/scripts/tabulate_parents.py").open("a") as script:
         script.write("import importlib\n\nimportlib.import_module('treehead.heads.mlp')\n")
     project.run("results/figures/parents.html")

@@ -94,6 +94,7 @@ def test_a_list_has_a_path_a_line_or_those_of_find_print0(data: bytes):
     assert prediction.listed(data) == ["b c.png", "a.png"]
 
 
+@pytest.mark.fault("a picture is gone when it is predicted", "a row says so")
 def test_a_listed_file_that_is_gone_is_a_row_with_its_reason(model: str, monkeypatch, capsys):
     picture("here.png")
     listing(monkeypatch, f"gone.png\nhere.png\n{'x' * 300}\n".encode())
@@ -104,6 +105,7 @@ def test_a_listed_file_that_is_gone_is_a_row_with_its_reason(model: str, monkeyp
     assert long["reason"] == "File name too long"
 
 
+@pytest.mark.fault("all pictures to predict are broken", "rows with reasons, and one sentence")
 def test_pictures_that_are_all_broken_are_rows_and_one_sentence(model: str, capsys):
     for name in ("a.png", "b.png"):
         Path(name).write_text("no picture")
@@ -148,6 +150,7 @@ def test_a_terminal_that_has_no_such_letters_gets_them_escaped(model: str):
         ("red.png/rows.csv", "red.png/rows.csv can't be written (File exists); give another"),
     ],
 )
+@pytest.mark.fault("a table of predictions that can't be written", "one sentence")
 def test_a_table_that_cannot_be_written_is_told(model: str, file: str, sentence: str, capsys):
     picture("red.png")
     assert main(["predict", model, "red.png", f"--csv={file}"]) == 1
@@ -173,6 +176,7 @@ def test_of_a_results_folder_the_int8_classifier_is_taken_if_only_that_is_there(
 
 
 @pytest.mark.parametrize("file", prediction.FILES)
+@pytest.mark.fault("a classifier of another backbone than its folder's", "one sentence")
 def test_a_classifier_of_another_backbone_than_its_folder_has_is_told(tmp_path: Path, file: str):
     folder = results(tmp_path / "results", file)
     own = {prediction.FILES[1]: "int8/backbone/weights.safetensors"}

@@ -145,6 +145,7 @@ def damaged(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.fault("several broken pictures in a folder", "one sentence and a list of all of them")
 def test_all_broken_pictures_are_in_one_report_and_the_run_is_refused(
     damaged: Path, tmp_path: Path
 ):
@@ -276,6 +277,7 @@ def test_leaks_may_be_dropped_from_train_alone(tmp_path: Path):
     np.testing.assert_allclose(found.json("statistics")["mean"], train.mean((0, 2, 3)), atol=6e-6)
 
 
+@pytest.mark.fault("the pictures change while a run goes on", "one sentence")
 def test_a_source_that_has_changed_since_the_graph_was_built_is_told(tmp_path: Path):
     source = own.folders(tmp_path / "given")
     known = {"names": ["apple", "beet", "leek", "pear"], "version": "another"}
@@ -299,6 +301,7 @@ def test_the_images_of_each_class_are_as_many_as_the_settings_say(
         made(tmp_path / "made", settings(own.folders(tmp_path / "given"), **counts))
 
 
+@pytest.mark.fault("a disk too small for the data", "one sentence before anything is read")
 def test_a_disk_that_is_too_small_is_told_before_anything_is_read(tmp_path: Path, monkeypatch):
     source = own.folders(tmp_path / "given")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
@@ -314,6 +317,7 @@ def test_reading_again_gives_the_same_bytes(plain: Made, tmp_path: Path):
         assert hashed(again.folder / name) == hashed(plain.folder / name), name
 
 
+@pytest.mark.fault("a killed run left half files as large as the data", "they are removed")
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path):
     folder = own.folders(tmp_path / "given")
     half = tmp_path / "made/.train.npy.killed.part"

@@ -40,6 +40,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("my results")
 
 
+@pytest.mark.fault(
+    "a bit flips between two jobs", "the job that would read it ends in one sentence"
+)
 def test_a_job_does_not_read_what_changed_since_it_was_made(made: Path):
     flip(made / "features")
     with pytest.raises(InputError, match=r"my results/features changed since it was made; delete"):
@@ -57,6 +60,7 @@ def test_the_files_of_a_user_have_no_record_and_may_change(made: Path):
     assert records.check(["mine.csv"]) == {}
 
 
+@pytest.mark.fault("a bit flips in the data of results", "`treehead verify` names the file")
 def test_verify_checks_a_folder_and_what_it_was_made_from(made: Path):
     assert len(records.verify(made).files) == 3
     flip(Path("data/train.npy"))
@@ -64,6 +68,10 @@ def test_verify_checks_a_folder_and_what_it_was_made_from(made: Path):
     assert list(faults) == [Path("data/train.npy").resolve()]
 
 
+@pytest.mark.fault(
+    "a file is replaced by that of another run",
+    "`treehead verify` names what was made from the old one",
+)
 def test_verify_tells_a_file_that_was_made_from_another_than_is_there_now(made: Path):
     make("my results/features", "other features", "data/train.npy")
     (fault,) = records.verify(made).faults.values()
@@ -79,6 +87,10 @@ def test_a_deleted_file_is_no_fault(made: Path):
     assert (len(found.files), found.faults) == (2, {})
 
 
+@pytest.mark.fault(
+    "results are moved to a long path with umlauts, and linked to",
+    "`treehead verify` finds all as it was made",
+)
 def test_results_can_be_moved_and_linked_to(made: Path):
     folder = Path("elsewhere/ümläut " + "x" * 100)
     folder.mkdir(parents=True)
@@ -103,6 +115,7 @@ def test_files_without_a_record_are_named(made: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"sha256": 3, "inputs": {}}'])
+@pytest.mark.fault("the record of a file is damaged", "one sentence")
 def test_a_damaged_record_is_one_sentence(made: Path, content: str):
     (made / ".made/features.json").write_text(content)
     for look in (lambda: records.verify(made), lambda: records.check([made / "features"])):
@@ -129,6 +142,7 @@ def kind(path: Path) -> str:
     return re.sub(r"(children|reduced|packed)/[\w]+?(-\d)?([_.])", r"\1/*\3", text)
 
 
+@pytest.mark.fault("a bit flips in each kind of file of a run", "`treehead verify` names each file")
 def test_a_flipped_bit_is_told_for_each_kind_of_file(
     compared: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
@@ -147,6 +161,10 @@ def test_a_flipped_bit_is_told_for_each_kind_of_file(
     assert f"{len(whole.files) - len(kinds)} of {len(whole.files)} files are as they were" in told
 
 
+@pytest.mark.fault(
+    "a bit flips in embeddings",
+    "the run ends in one sentence, and its remedy leads to the same bytes",
+)
 def test_a_run_tells_a_flipped_bit_and_makes_the_file_again(project: Project):
     before = {path: (project.folder / path).read_bytes() for path in (TEST, Path(METRICS))}
     flip(project.folder / TEST)
@@ -170,6 +188,7 @@ def test_a_run_tells_a_flipped_bit_and_makes_the_file_again(project: Project):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
+@pytest.mark.fault("a bit flips in a file that a command reads", "one sentence")
 def test_commands_tell_a_flipped_bit(
     file: str,
     command: list[str],

@@ -66,6 +66,7 @@ def completed(folder: Path, settings: dict) -> str:
 
 
 @KINDS
+@pytest.mark.fault("SIGKILL of a training at a random moment", "the same bytes after a restart")
 def test_killed_at_any_moment_a_training_ends_in_the_same_bytes(settings: dict, tmp_path: Path):
     begin = time.monotonic()
     (tmp_path / "whole").mkdir()
@@ -84,6 +85,10 @@ def test_killed_at_any_moment_a_training_ends_in_the_same_bytes(settings: dict, 
 
 
 @pytest.mark.parametrize("write", [1, 2, 5])
+@pytest.mark.fault(
+    "SIGKILL while a checkpoint is written",
+    "the checkpoint before it; the same bytes after a restart",
+)
 def test_killed_in_a_write_a_training_has_the_state_before_it(write: int, tmp_path: Path):
     """The process ends itself when the new state is written, and not yet in its place."""
 
@@ -118,6 +123,9 @@ def hash_after(folder: Path, moved: Path) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.fault(
+    "SIGTERM or SIGINT in a training", "a checkpoint; the same bytes after a restart"
+)
 def test_a_signal_saves_the_state_and_ends_the_training(number: int, tmp_path: Path):
     training = Training({**SGD, "epochs": 2}, images=64)
     rare = Checkpoint(tmp_path / "state.pt", 1e9)
@@ -149,6 +157,9 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.fault(
+    "a bit flips in a checkpoint", "the checkpoint before it is resumed, and a line says so"
+)
 def test_a_damaged_state_is_not_resumed_but_the_one_before_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -166,6 +177,7 @@ def test_a_damaged_state_is_not_resumed_but_the_one_before_it(
 
 
 @KINDS
+@pytest.mark.fault("training resumes from the checkpoint before the newest", "the same bytes")
 def test_from_the_state_before_the_newest_a_training_ends_in_the_same_bytes(
     settings: dict, tmp_path: Path
 ):
@@ -195,6 +207,7 @@ def test_the_key_tells_settings_data_and_code_apart(tmp_path: Path):
     assert len(set(keys)) == 4
 
 
+@pytest.mark.fault("a loss becomes NaN", "one sentence; the last good checkpoint stays")
 def test_a_diverged_training_keeps_its_last_good_state(monkeypatch, tmp_path: Path):
     """The fifth step of eight ends it; weights that are no numbers are never saved."""
     losses, loss = [], Objective.loss
@@ -213,6 +226,7 @@ def test_a_diverged_training_keeps_its_last_good_state(monkeypatch, tmp_path: Pa
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
+@pytest.mark.fault("a weight becomes infinite", "one sentence; no checkpoint holds it")
 def test_weights_that_are_no_numbers_are_not_saved(monkeypatch, tmp_path: Path):
     """The third step spoils one of them; the state that stays is that of the second."""
     step = Trainer.train_step
@@ -260,6 +274,10 @@ def saved(project: Project) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("number", "seconds"), [(signal.SIGKILL, 0), (signal.SIGINT, 1e6), (signal.SIGTERM, 1e6)]
+)
+@pytest.mark.fault(
+    "SIGKILL, SIGINT or SIGTERM of a run within its training",
+    "it resumes, and ends in the same bytes",
 )
 def test_a_stopped_pipeline_goes_on_to_the_same_bytes(
     whole: Project, own_run: Project, tmp_path: Path, number: int, seconds: float

@@ -111,6 +111,7 @@ def test_a_second_checkout_runs_nothing_and_then_what_its_settings_ask_for(
     assert storage.plan(second) == ["evaluate_hierarchy", "reduce_child"]
 
 
+@pytest.mark.fault("a bit flips in a bucket", "one sentence")
 def test_a_bit_that_flipped_in_the_bucket_is_told(
     stored: Project, own_dataset: Project, storage: Storage, tmp_path: Path
 ):

@@ -169,6 +169,9 @@ class Hostile:
 
 @pytest.mark.parametrize("write", [zipped, legacy])
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.fault(
+    "a hostile pickle in each layout of a checkpoint", "one sentence; it does not run"
+)
 def test_a_hostile_pickle_in_each_layout_is_refused_and_does_not_run(tmp_path, layout: str, write):
     marker = tmp_path / "marker"
     for place in ("beside", "inside"):
@@ -291,6 +294,7 @@ def test_training_does_not_write_into_the_file_that_it_loaded(tmp_path, network)
     assert path.read_bytes() == before
 
 
+@pytest.mark.fault("damaged weights", "one sentence; no output")
 def test_a_damaged_file_leaves_nothing_behind(tmp_path):
     zipped(STATE, tmp_path / "whole.pth")
     data, dice = (tmp_path / "whole.pth").read_bytes(), random.Random(0)

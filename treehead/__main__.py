@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, refused
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,6 +18,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not (sentence := refused(error)):
+            raise
+        print(f"Error: {sentence}", file=sys.stderr)
         return 1
     return status or 0
 

@@ -1,5 +1,6 @@
 """Files that are whole or absent, their hashes, and the one error that a user's mistake raises."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,28 +16,85 @@ from safetensors.numpy import save as _dump_safetensors
 
 Tensors = dict[str, np.ndarray]
 
+# What a machine refuses any program, and the remedy.
+_REMEDIES = {
+    errno.ENOSPC: "free disk space or inodes",
+    errno.EDQUOT: "free disk space, or raise the quota",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EIO: "check the disk",
+    errno.EROFS: "make its file system writable",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "remove the folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+}
+
 
 class InputError(Exception):
     """A mistake in what the user gave: one sentence naming the file, key or row, and the remedy."""
+
+
+def refused(error: BaseException) -> str:
+    """What the machine refused, in one sentence; "" if the error is none of that kind."""
+    if lacks_memory(error):
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return f"memory ran out ({reason}); lower a batch size or an image size, or free memory."
+    if not isinstance(error, OSError) or error.errno not in _REMEDIES:
+        return ""
+    what = f"{error.filename} can't be read or written" if error.filename else "a file failed"
+    return f"{what} ({os.strerror(error.errno)}); {_REMEDIES[error.errno]}, and run again."
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether numpy, torch, onnxruntime or the loader of libraries ran out of memory."""
+    words = (
+        "allocate memory",
+        "not enough memory",
+        "out of memory",
+        "bad alloc",
+        "bad_alloc",
+        "failed to map segment",
+        "start new thread",
+        "launch worker thread",
+        "error return without exception set",  # Python's own, of an import without memory
+    )
+    # oneDNN says no more; what it does not have is a primitive descriptor.
+    alone = str(error) == "could not create a primitive"
+    found = alone or any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or (isinstance(error, Exception) and found)
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary file beside `path`; sync and rename it on success, remove it on failure."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
-    os.close(handle)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        os.close(handle)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the system without a name, as that of a write, or of our half file, names it."""
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(".part"):
+            error.filename = str(path)
+        raise
 
 
 def remove_halves(path: str | Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, refused
 
 _logger = logging.getLogger("treehead")
 
@@ -33,32 +33,24 @@ def shown() -> Iterator[None]:
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
     """Run the body with its lines in `log` and on stderr; an InputError ends it in one sentence."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    # Emptied, and then only appended to, since processes that train together share it.
-    Path(log).write_text("")
-    join([None, str(log)])
+    # A full disk has no room for the log either; a traceback for each line helps nobody.
+    logging.raiseExceptions = False
+    join([None])
     try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        # Emptied, and then only appended to, since processes that train together share it.
+        Path(log).write_text("")
+        join([str(log)])
         yield
     except InputError as error:
         _logger.error("Error: %s", error)
         sys.exit(1)
     except Exception as error:
-        if _lacks_memory(error):
-            _logger.error(
-                "Error: memory ran out (%s); lower a batch size or an image size, or free memory.",
-                str(error).partition("\n")[0] or type(error).__name__,
-            )
+        if sentence := refused(error):
+            _logger.error("Error: %s", sentence)
             sys.exit(1)
         _logger.exception("This is a defect of treehead, not a mistake of yours; please report it:")
         sys.exit(1)
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether numpy, or torch with a RuntimeError, ran out of memory."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
 
 
 def destinations() -> list[str | None]:

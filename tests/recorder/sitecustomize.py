@@ -1,4 +1,4 @@
-"""At the end of each job's script, write which files of the library it has imported.
+"""At the end of each job's script, write which files of the library it has imported, and the job.
 
 Python imports this module when it starts, since the tests put its folder on PYTHONPATH.
 """
@@ -6,12 +6,13 @@ Python imports this module when it starts, since the tests put its folder on PYT
 import atexit
 import json
 import os
+import pickle
 import sys
 from pathlib import Path
 
 
 def record() -> None:
-    """One file for each job: its rule, its input, and what it has imported of the library."""
+    """Files for each job: its rule, its files and what it imported; and what Snakemake gave it."""
     job = getattr(sys.modules["__main__"], "snakemake", None)
     if not hasattr(job, "rule"):
         return
@@ -21,10 +22,12 @@ def record() -> None:
         if name.partition(".")[0] == "treehead" and module.__file__
     ]
     imported = [Path(os.path.relpath(file)).as_posix() for file in files]
-    folder = Path(".snakemake/imports")
+    folder = Path(".snakemake/jobs")
     folder.mkdir(exist_ok=True)
-    content = {"rule": job.rule, "input": list(job.input), "imported": imported}
-    (folder / f"{job.rule}-{os.getpid()}.json").write_text(json.dumps(content))
+    content = {"rule": job.rule, "input": list(job.input), "output": list(job.output)}
+    name = folder / f"{job.rule}-{os.getpid()}"
+    name.with_suffix(".json").write_text(json.dumps(content | {"imported": imported}))
+    name.with_suffix(".pickle").write_bytes(pickle.dumps(job))
 
 
 atexit.register(record)

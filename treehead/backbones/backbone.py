@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, lacks_memory
 from treehead.backbones import own, resizing
 from treehead.backbones.whitening import Whitening
 
@@ -111,6 +111,8 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
     except InputError:
         raise
     except Exception as error:  # libraries and networks of one's own fail in any way
+        if lacks_memory(error):
+            raise
         reason = _reason(architecture, error)
         raise InputError(
             f"{key} can't be built for {at} ({reason}); correct its settings or the size."
@@ -122,6 +124,8 @@ def network_of(architecture: str, settings: dict[str, Any], size: int) -> tuple[
     try:
         features = _features(network, size)
     except Exception as error:
+        if lacks_memory(error):
+            raise
         raise InputError(
             f"{key} can't read images of {at} ({_reason(architecture, error)}); give a larger size."
         ) from error

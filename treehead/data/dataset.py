@@ -120,7 +120,13 @@ def write_table(path: str | Path, rows: list[Row]) -> None:
 
 def labels(path: str | Path) -> np.ndarray:
     """The label of each row of a table, int64 (n,)."""
-    return pq.read_table(path, columns=["label"])["label"].to_numpy()
+    return _columns(path, "label")["label"].to_numpy()
+
+
+def _columns(path: str | Path, *names: str) -> pa.Table:
+    """Columns of a table, read in this thread: pyarrow waits forever for one that can't start."""
+    with pq.ParquetFile(path) as file:
+        return file.read(names, use_threads=False)
 
 
 def part(
@@ -134,7 +140,7 @@ def part(
         name: the part; train and val are parts of one file.
         settings: but for test the `val_fraction` and the `seed` of the split, if val is not given.
     """
-    columns = pq.read_table(table, columns=["label", "part", "group"])
+    columns = _columns(table, "label", "part", "group")
     fine, own, group = (column.to_numpy(zero_copy_only=False) for column in columns.columns)
     if name == "test":
         rows = np.flatnonzero(own == "test")

@@ -64,12 +64,13 @@ class Model:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # onnxruntime's own, which it does not export
+            metadata = self.session.get_modelmeta().custom_metadata_map
+        except Exception as error:  # onnxruntime's own, which it does not export, or no UTF-8
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{path} is damaged or not an ONNX file ({reason}); make it again."
             ) from error
-        self.about = _about(path, self.session.get_modelmeta().custom_metadata_map)
+        self.about = _about(path, metadata)
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures uint8 (n, 3, h, w) -> probabilities (n, classes)."""
@@ -84,7 +85,7 @@ def _about(path: str | Path, metadata: dict[str, str]) -> About:
         version = about["format"]
         if version == FORMAT:
             return About(**about)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path} has damaged metadata ({error}); make it again.") from error
     raise InputError(
         f"{path} has format {version}, and this treehead reads {FORMAT}; install the treehead "

@@ -25,6 +25,9 @@ _MAGIC = b"treehead"
 _VERSION = b"2"
 _KINDS = {"f": np.float32, "i": np.int8, "u": np.uint16, "b": np.bool_}
 
+# Equal numbers take no bits; a damaged file may claim any number of them.
+_MOST_EQUAL = 2**24
+
 # Clippings of the largest weight that are tried for the scale of a row.
 _CLIPPINGS = np.linspace(1, 0.4, 25)
 
@@ -237,6 +240,10 @@ def _unpack_array(reader: _Reader) -> tuple[str, np.ndarray | Whole, bool]:
     if kind is np.float32:
         return name, _unpack_floats(reader, shape, size), is_setting
     low, count = reader.number("i"), reader.number("H") + 1
+    if count == 1:  # takes no bits, so the file's own size is no bound
+        if size > _MOST_EQUAL:
+            raise ValueError("so many equal numbers are no head")
+        return name, np.full(shape, low).astype(kind), is_setting
     whole = (reader.codes(size, count) + low).reshape(shape).astype(kind)
     return name, whole, is_setting
 

@@ -45,6 +45,8 @@ def load(path: str | Path) -> np.ndarray:
     """Read one float32 tensor; nothing that a pickle names is executed."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type for member in archive.infolist()):
+                raise pickle.UnpicklingError("it is compressed")  # to any size
             tensor = _Unpickler(archive).load()
     except Exception as error:  # a damaged zip or pickle can fail in any way
         reason = str(error) or type(error).__name__

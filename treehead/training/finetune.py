@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from treehead.artifacts import InputError, Tensors
+from treehead.artifacts import InputError, Tensors, lacks_memory
 from treehead.backbones.backbone import Backbone
 from treehead.backbones.weights import restore
 from treehead.console import say
@@ -112,6 +112,8 @@ def _check_sizes(backbone: Backbone, train: Images, settings: dict[str, Any]) ->
             try:
                 shape = tuple(copy.deepcopy(backbone.network).train()(shrunk(images, size)).shape)
             except (RuntimeError, ValueError) as error:
+                if lacks_memory(error):
+                    raise
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"The backbone can't read images of {size} pixels ({reason}); give a larger "

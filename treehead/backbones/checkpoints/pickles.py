@@ -51,6 +51,8 @@ _REBUILDERS = {
     "__randomstate_ctor __pyx_unpickle_SeedSequence",
     "fastai": "_fa_rebuild_tensor _fa_rebuild_qtensor",
 }
+# What zeros are compressed to, and weights never are.
+_MOST_COMPRESSED = 100
 _SHARED = (".DTensor", ".ShardedTensor")
 
 
@@ -199,6 +201,9 @@ def _check_zip(path: Path) -> bool:
     """Check the archive's checksums, as torch does not; whether its members are uncompressed."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            if member.file_size > max(2**24, _MOST_COMPRESSED * member.compress_size):
+                size = f"{member.file_size:,} bytes"
+                raise ValueError(f"{member.filename} unpacks to {size}, as no weights do")
             if member.CRC:  # torch.save can leave them out
                 with archive.open(member) as stream:
                     while stream.read(1 << 20):

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, lacks_memory
 from treehead.data.sources import folder, lists, source
 from treehead.data.sources.source import Entry, Source
 
@@ -98,12 +98,16 @@ def _opened(path: str) -> Iterator[tuple[pa.Schema, Callable[[list[str]], Iterat
     try:
         if path.endswith(".parquet"):
             with pq.ParquetFile(path) as file:
-                yield file.schema_arrow, partial(file.iter_batches, _BATCH, None)
+                # pyarrow waits forever for a thread that can't start, and of one column uses none.
+                rows = partial(file.iter_batches, _BATCH, None, use_threads=False)
+                yield file.schema_arrow, rows
         else:
             with pa.memory_map(path) as memory:
                 schema, rows = _arrow(memory)
                 yield schema, lambda columns: (batch.select(columns) for batch in rows)
     except (pa.ArrowException, OSError) as error:
+        if lacks_memory(error):
+            raise
         reason = str(error).splitlines()[0]
         kind = os.path.splitext(path)[1][1:]
         raise InputError(
