@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from conftest import METRICS, ROOT, Job, Project, checked, effective, invalid
+from snakemake.io import Wildcards
 
 from treehead.config import stages, sweeps
 from treehead.data import trees
@@ -80,7 +80,10 @@ def every_job(pristine: Project, own_dataset: Project) -> list[Job]:
     named_rules = [line.split()[0] for line in rules]
     fetched = own_dataset.jobs("resources/datasets/mine/train.parquet", force=True)
     counting = pristine.having({"comparison.processor": "cortex-m4"})
-    return counting.jobs(*named_rules, force=True) + fetched
+    sharded = own_dataset.having({"embed.shards": 2})
+    joined = sharded.jobs("results/embeddings/val.safetensors", force=True)
+    joins = [job for job in joined if job.rule == "join_embeddings"]
+    return counting.jobs(*named_rules, force=True) + fetched + joins
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +130,7 @@ def parameters(project: Project) -> Callable[[Job], Any]:
     def parameter(job: Job) -> Any:
         value = eval(written.get(job.rule, "None"), names)
         wildcards = dict(pair.split("=") for pair in job.wildcards.split(", ") if pair)
-        return value(SimpleNamespace(**wildcards)) if callable(value) else value
+        return value(Wildcards(fromdict=wildcards)) if callable(value) else value
 
     return parameter
 
