@@ -64,3 +64,19 @@ def test_of_one_lost_shard_that_one_is_made_again(sharded: Project, tmp_path: Pa
     (project.folder / TRAIN).unlink()
     plan = project.plan(TRAIN)
     assert plan == {"embed": 1, "join_embeddings": 1}
+
+
+def test_images_that_changed_are_told_before_their_features_are_joined(
+    sharded: Project, tmp_path: Path
+):
+    project = sharded.copy(tmp_path / "project").having(sharded.settings)
+    images = project.folder / "resources/datasets/mine/train.npy"
+    content = images.read_bytes()
+    images.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for path in (project.folder / "results/embeddings").rglob("train*/*.safetensors"):
+        path.unlink()
+    (project.folder / TRAIN).unlink()
+    done = project.snakemake("--cores=1", "--rerun-triggers=mtime", "--", TRAIN)
+    assert done.returncode == 1
+    assert "train.npy changed since it was made; delete it" in done.stdout + done.stderr
+    assert not (project.folder / TRAIN).exists()

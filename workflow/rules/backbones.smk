@@ -90,6 +90,7 @@ if SHARDS > 1:
         """The shards of a split as one file."""
         input:
             shards=expand("{{model}}/embeddings/{{split}}/{shard}.safetensors", shard=range(SHARDS)),
+            images=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.npy",
             code=code("join_embeddings"),
         output:
             "{model}/embeddings/{split}.safetensors",
