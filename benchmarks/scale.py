@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 STEPS = 50
-SHARDS = 40
+SHARDS = 8
 HEADS = {
     "linear": {},
     "lowrank": {"rank": [75]},
