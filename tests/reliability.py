@@ -23,8 +23,9 @@ run of
 
 which writes this page. A sentence is one error line that names the file, key or row and the remedy;
 there is no traceback then. "Same bytes" are those of each file from the images to the metrics of a
-run that nothing disturbed. A test of several cases has as many as are stated. The tests run
-Snakemake, its jobs and the libraries as they are, on the whole graph with few small images.
+run that nothing disturbed. A test of several cases has as many as are stated; with
+FAULTS="--interruptions=5 --mutations=100" there are fewer. The tests run Snakemake, its jobs and
+the libraries as they are, on the whole graph with few small images.
 """
 
 
