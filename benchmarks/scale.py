@@ -24,7 +24,7 @@ SHARDS = 8
 HEADS = {
     "linear": {},
     "lowrank": {"rank": [75]},
-    "tree-clusters": {"head": "tree", "tree": "clusters", "groups": [30], "k": [2]},
+    "tree": {"k": [2]},
 }
 
 
@@ -74,20 +74,13 @@ def main() -> None:
         "seeds": [0],
     }
     phinet = {"architecture": "phinet", "image_size": options.side}
-    heads = [f"heads/{head}/head.safetensors" for head in ("linear", "lowrank-75")]
-    heads += ["heads/tree-clusters-30-2/head.safetensors"]
+    heads = [f"heads/{head}/head.safetensors" for head in ("linear", "lowrank-75", "tree-2")]
     own = run(options.folder, "phinet", shared | {"backbone": phinet}, *heads)
     mobile = {"architecture": "torchvision/mobilenet_v3_small", "image_size": 224}
-    other = run(
-        options.folder,
-        "torchvision",
-        shared | {"backbone": mobile},
-        "embeddings/train/0.safetensors",
-    )
-    rows = pd.read_csv(own / "backbone/history.csv")
-    print(f"training: {rows['images_per_second'].iloc[-1]:.0f} images/s (PhiNet)")
-    rows = pd.read_csv(other / "backbone/history.csv")
-    print(f"training: {rows['images_per_second'].iloc[-1]:.0f} images/s (torchvision)")
+    untrained = {"backbone": mobile, "finetune": {"epochs": 0}}
+    few = {"embed": shared["embed"] | {"shards": 5 * SHARDS}}
+    target = "embeddings/train/0.safetensors"
+    other = run(options.folder, "torchvision", shared | untrained | few, target)
     grows = options.full / options.pictures
     files = [Path("resources/datasets/large/fetch_dataset.tsv")]
     files += sorted(own.glob("benchmarks/**/*.tsv")) + sorted(other.glob("benchmarks/**/*.tsv"))
