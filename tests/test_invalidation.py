@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import METRICS, ROOT, Job, Project, checked, effective, invalid
-from snakemake.io import Wildcards
+from snakemake.iocontainers import Wildcards
 
 from treehead.config import stages, sweeps
 from treehead.data import trees
@@ -80,10 +80,7 @@ def every_job(pristine: Project, own_dataset: Project) -> list[Job]:
     named_rules = [line.split()[0] for line in rules]
     fetched = own_dataset.jobs("resources/datasets/mine/train.parquet", force=True)
     counting = pristine.having({"comparison.processor": "cortex-m4"})
-    sharded = own_dataset.having({"embed.shards": 2})
-    joined = sharded.jobs("results/embeddings/val.safetensors", force=True)
-    joins = [job for job in joined if job.rule == "join_embeddings"]
-    return counting.jobs(*named_rules, force=True) + fetched + joins
+    return counting.jobs(*named_rules, force=True) + fetched
 
 
 @pytest.fixture(scope="module")
@@ -422,7 +419,7 @@ def test_modules_are_loaded_by_name_in_three_places():
 
 
 def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
-    pristine: Project, every_job: list[Job]
+    pristine: Project, own_dataset: Project, every_job: list[Job]
 ):
     """Compared with what Python loads for each script, once that is all that it may ever import.
 
@@ -437,7 +434,9 @@ def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {path: with_code({path, *files}) for path, files in json.loads(done.stdout).items()}
     by_name, seen = set(), set()
-    for job in every_job:
+    sharded = own_dataset.having({"embed.shards": 2})
+    joining = sharded.jobs("results/embeddings/val.safetensors", force=True)
+    for job in every_job + joining:
         (script,) = scripts & {*job.input} or {None}
         if script is None:
             continue
