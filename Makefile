@@ -47,7 +47,7 @@ test: $(DEV)
 
 # --interruptions=5 --mutations=100 in FAULTS takes minutes.
 faults: $(DEV)
-	-$(BIN)/python -m pytest -m fault -o "norecursedirs=.*" --junitxml=.pytest_cache/faults.xml $(FAULTS)
+	-$(BIN)/python -m pytest -m "fault or instrument" -o "norecursedirs=.*" --junitxml=.pytest_cache/faults.xml $(FAULTS)
 	$(BIN)/python tests/reliability.py .pytest_cache/faults.xml
 
 lint: $(DEV)

@@ -16,16 +16,16 @@ PAGE = Path(__file__).parents[1] / "docs/reliability.md"
 INTRODUCTION = """\
 # Reliability
 
-Each row is a fault that a test causes, what treehead promises for it, and what happened when it last
-ran, in one call or in several of
+Each row is a fault that a test causes, what treehead promises for it, and what happened when it
+last ran, in one call or in several of
 
     make faults
 
-which writes this page; what did not run yet has no row. A sentence is one error line that names the file, key or row and the remedy;
-there is no traceback then. "Same bytes" are those of each file from the images to the metrics of a
-run that nothing disturbed. A test of several cases has as many as are stated; with
-FAULTS="--interruptions=5 --mutations=100" there are fewer. The tests run Snakemake, its jobs and
-the libraries as they are, on the whole graph with few small images.
+which writes this page; what did not run yet has no row. A sentence is one error line that names the
+file, key or row and the remedy; there is no traceback then. "Same bytes" are those of each file
+from the images to the metrics of a run that nothing disturbed. A test of several cases has as many
+as are stated; with FAULTS="--interruptions=5 --mutations=100" there are fewer. The tests run
+Snakemake, its jobs and the libraries as they are, on the whole graph with few small images.
 """
 
 

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -763,3 +765,37 @@ def test_nothing_leaks(capfd, monkeypatch):
     assert not caught
     assert capfd.readouterr() == ("", "")
     assert state == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, warnings.filters)
+
+
+SCARCE = """
+import resource, sys
+from treehead.data import pictures
+
+small, large = sys.stdin.buffer.read(int(sys.argv[1])), sys.stdin.buffer.read()
+pictures.decode(small, 8, "crop")
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, used + 2**24))
+try:
+    pictures.decode(large, 8, "crop")
+except (pictures.Broken, MemoryError) as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_memory_that_ends_is_no_fault_of_the_picture():
+    """Or with skip_broken it would be left out."""
+    small, large = (file(Image.new("RGB", (side, side)), "PNG") for side in (8, 6000))
+    command = [sys.executable, "-c", SCARCE, str(len(small))]
+    done = subprocess.run(command, input=small + large, capture_output=True, check=True)
+    assert done.stdout == b"MemoryError while decoding a picture\n"
+
+
+def test_a_picture_that_asks_for_more_than_any_needs_is_broken(monkeypatch: pytest.MonkeyPatch):
+    data = file(Image.new("RGB", (SIDE, SIDE)), "BMP")
+
+    def load(_: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(Broken, match="damaged or truncated BMP: MemoryError"):
+        decode(data, SIDE, "crop")

@@ -238,6 +238,7 @@ def test_any_change_gives_a_sentence_or_an_answer(
     )
 
 
+@pytest.mark.instrument
 def test_the_forks_find_what_is_no_sentence(tmp_path: Path):
     """The instrument itself: a traceback, a crash, a hang and memory beyond the bound are found."""
     path, whole = tmp_path / "file", bytes(100)

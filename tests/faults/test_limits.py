@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import METRICS, Project, apart, made
 from jobs import Runner, jobs, runner
-from stages import lacking
+from stages import STAGES, lacking
 
 SENTENCE = "one sentence, no half file, and the same bytes once there is enough"
 # Stages that read the data, train with torch, run onnxruntime, and fit with numpy.
@@ -158,20 +158,7 @@ def run(own_run: Project, tmp_path_factory: pytest.TempPathFactory):
     "memory that ends after 0 to 256 MB more, in each kind of job",
     "one sentence or the right bytes; if torch itself crashes, no half file",
 )
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "fetch_dataset",
-        "finetune_backbone",
-        "export_backbone",
-        "embed",
-        "train_parent",
-        "train_child",
-        "reduce_child",
-        "fit_head",
-        "evaluate_hierarchy",
-    ],
-)
+@pytest.mark.parametrize("rule", STAGES)
 def test_memory_that_ends_is_told(run: Runner, rule: str, record_property):
     job = run.jobs[rule]
     whole = {path: path.read_bytes() for path in job.output}

@@ -11,21 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Project
 from jobs import Ended, Job, Runner, jobs, runner
+from stages import STAGES
 
-RULES = (
-    "build_taxonomy",
-    "fetch_dataset",
-    "fetch_weights",
-    "finetune_backbone",
-    "export_backbone",
-    "embed",
-    "train_parent",
-    "train_child",
-    "reduce_child",
-    "fit_head",
-    "evaluate_hierarchy",
-    "record_config",
-)
 SAME = "each output is whole or absent, and the next run has the same bytes"
 SENTENCE = "one sentence, no half file, and the same bytes once the disk is well"
 
@@ -56,7 +43,7 @@ def each_call(run: Runner, job: Job, kind: str) -> Iterator[tuple[int, Ended]]:
             yield call, run(job, call, kind)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", STAGES)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -89,7 +76,7 @@ def test_killed_at_any_call_a_job_leaves_whole_files(
     record_property("happened", f"{rule}: {calls} calls")
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", STAGES)
 @pytest.mark.parametrize(
     "number",
     [
@@ -120,6 +107,7 @@ def test_a_disk_that_fails_at_any_call_is_told_in_a_sentence(
     record_property("happened", f"{rule}: {calls} calls")
 
 
+@pytest.mark.instrument
 def test_the_library_counts_loses_and_fails(run: Runner, tmp_path: Path):
     """The instrument itself: without syncs data are lost, and with them they are not."""
     job = run.jobs["build_taxonomy"]

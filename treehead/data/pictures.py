@@ -14,6 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from treehead.artifacts import lacks_memory
+
 # fmt: off
 EXTENSIONS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".tif",
@@ -66,12 +68,16 @@ _OTHERS = {
 }
 
 
+# If the machine has so many bytes left, a picture that found too few asked for more than any needs.
+_ROOM = 2**28
+
+
 class Broken(Exception):
     """Why a file can't be decoded, short enough for a report with a row a file."""
 
 
 def decode(data: bytes, size: int, resize: str) -> np.ndarray:
-    """Decode the bytes of a picture file to RGB, uint8 (3, size, size), or raise Broken.
+    """Decode the bytes of a picture file to RGB, uint8 (3, size, size).
 
     The result is what a viewer shows on a white page: the first frame, turned as its EXIF says,
     its colour profile applied. A picture of size x size pixels is not resampled.
@@ -81,6 +87,10 @@ def decode(data: bytes, size: int, resize: str) -> np.ndarray:
         size: sides of the result in pixels.
         resize: "crop" scales the short side to `size` and keeps the middle, "pad" scales the long
             side to `size` and fills the rest with mid-grey, "stretch" scales each side to `size`.
+
+    Raises:
+        Broken: the file can't be decoded.
+        MemoryError: the machine has too little memory, which is no fault of the file.
     """
     try:
         with warnings.catch_warnings():
@@ -92,6 +102,7 @@ def decode(data: bytes, size: int, resize: str) -> np.ndarray:
     except Broken:
         raise
     except Exception as error:  # the bytes choose which: Pillow raises nearly any
+        _check_room(error)
         raise Broken(_reason(data, error)) from error
     rgb = _resized(rgb if turn is None else rgb.transpose(turn), size, resize)
     # Cheaper than a transposed copy of an array (height, width, 3).
@@ -154,8 +165,18 @@ def _orientation(image: Image.Image) -> int | None:
     # ImageOps.exif_transpose also writes the EXIF anew, and fails where it can't.
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF, of pixels that decode
+    except Exception as error:  # damaged EXIF, of pixels that decode
+        _check_room(error)
         return None
+
+
+def _check_room(error: Exception) -> None:
+    """Raise a MemoryError if memory ran out on the machine, and not because of the picture."""
+    if lacks_memory(error):
+        try:
+            bytearray(_ROOM)
+        except MemoryError:
+            raise MemoryError("while decoding a picture") from error
 
 
 def _in_8_bits(image: Image.Image, data: bytes) -> Image.Image:
