@@ -1,8 +1,8 @@
 """What a data set of the size of ImageNet asks for, measured on less and extrapolated.
 
 Draws pictures of random shapes as JPEG files, runs the graph on them with PhiNet, and embeds one
-shard with a network of torchvision. Prints what Snakemake's benchmarks say of each job, and the
-time for as many pictures as `--full`. 200,000 pictures of 160 px are 15 GB of pixels; what is there
+shard with a network of torchvision. Prints what Snakemake's benchmarks say of each stage, and
+its time for as many pictures as `--full`. 200,000 pictures of 160 px are 15 GB of pixels; what is there
 is not drawn or made again.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-STEPS = 50
+from treehead.artifacts import read_tensors
+
 SHARDS = 8
 HEADS = {
     "linear": {},
@@ -52,8 +54,15 @@ def run(folder: Path, name: str, settings: dict[str, Any], *targets: str) -> Pat
     return results
 
 
+def tell(what: str, benchmarks: Iterable[str | Path], grows: float) -> None:
+    """Print the memory and the time of a stage's jobs together, and the time if it grows."""
+    rows = pd.concat([pd.read_csv(path, sep="\t") for path in benchmarks])
+    seconds, memory = rows["s"].sum(), rows["max_rss"].max() / 1000
+    print(f"{what:20} {memory:5.2f} GB, {seconds:6.0f} s, {seconds * grows / 60:7.1f} min")
+
+
 def main() -> None:
-    """Print a row for each job."""
+    """Print a row for each stage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder to draw into, which is kept")
     parser.add_argument("--pictures", type=int, default=200_000)
@@ -68,7 +77,7 @@ def main() -> None:
     shared = {
         "dataset": {"name": "large", "source": str(pictures), "image_size": options.side},
         "taxonomy": "clusters-30",
-        "finetune": {"epochs": 1, "steps_per_epoch": STEPS, "batch_size": 64, "objective": "flat"},
+        "finetune": {"epochs": 1, "steps_per_epoch": 50, "batch_size": 64, "objective": "flat"},
         "embed": {"views": ["identity"], "shards": SHARDS, "stored": "float16"},
         "heads": HEADS,
         "seeds": [0],
@@ -81,16 +90,20 @@ def main() -> None:
     few = {"embed": shared["embed"] | {"shards": 5 * SHARDS}}
     target = "embeddings/train/0.safetensors"
     other = run(options.folder, "torchvision", shared | untrained | few, target)
-    grows = options.full / options.pictures
-    files = [Path("resources/datasets/large/fetch_dataset.tsv")]
-    files += sorted(own.glob("benchmarks/**/*.tsv")) + sorted(other.glob("benchmarks/**/*.tsv"))
-    for path in files:
-        row = pd.read_csv(path, sep="\t").iloc[0]
-        name = f"{path.parent.name}/{path.stem}"
-        hours = row["s"] * grows / 3600
-        print(f"{name:40} {row['max_rss'] / 1000:5.2f} GB, {row['s']:6.0f} s, {hours:6.2f} h")
-    for path in sorted(own.glob("embeddings/*.safetensors")):
-        print(f"{path.name:40} {path.stat().st_size / 1e9:5.2f} GB")
+    train = len(read_tensors(own / "embeddings/train.safetensors")["fine"])
+    tell(
+        "fetch_dataset",
+        ["resources/datasets/large/fetch_dataset.tsv"],
+        options.full / options.pictures,
+    )
+    tell("embed, PhiNet", own.glob("benchmarks/embed/train/*.tsv"), options.full / train)
+    for path in sorted(own.glob("benchmarks/fit_head/*.tsv")):
+        tell(path.stem, [path], options.full / train)
+    # The other network embedded one of so many shards.
+    shard = other.glob("benchmarks/embed/train/*.tsv")
+    tell("embed, torchvision", shard, 5 * SHARDS * options.full / train)
+    size = (own / "embeddings/train.safetensors").stat().st_size
+    print(f"features of PhiNet: {size / 1e9:.2f} GB, {size * options.full / train / 1e9:.2f} GB")
 
 
 if __name__ == "__main__":
