@@ -2,8 +2,8 @@
 
 Draws pictures of random shapes as JPEG files, runs the graph on them with PhiNet, and embeds one
 shard with a network of torchvision. Prints what Snakemake's benchmarks say of each stage, and
-its time for as many pictures as `--full`. 200,000 pictures of 160 px are 15 GB of pixels; what is there
-is not drawn or made again.
+its time for as many pictures as `--full`. 200,000 pictures of 160 px are 15 GB of pixels; what is
+there is not drawn or made again.
 """
 
 import argparse
