@@ -1,6 +1,7 @@
 """What the machine computes with: its device, the precision that it is fast in, its memory."""
 
 import ctypes
+import os
 from typing import Any
 
 import torch
@@ -70,6 +71,16 @@ def products(settings: dict[str, Any]) -> torch.autocast:
     """A context in which products are made in the precision of settings that are `decided`."""
     kind = getattr(torch, settings["precision"])
     return torch.autocast(settings["device"], kind, enabled=kind != torch.float32)
+
+
+def repeat_bytes(device: str) -> None:
+    """Let a GPU add in the same order each time, as a CPU does; called before its first product.
+
+    torch warns of an operation that can't, in the log.
+    """
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _multiplies_bfloat16(device: str) -> bool:

@@ -77,6 +77,7 @@ def quantize(
         )
     torch.set_num_threads(settings["threads"])
     compute.keep_freed_memory()
+    compute.repeat_bytes(settings["device"])
     training = Distillation(backbone, teacher, train, val, settings)
     resuming.run(training, checkpoint)
     return training.student.cpu().eval(), training.history

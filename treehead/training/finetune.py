@@ -136,6 +136,7 @@ def _train(
 ) -> Trained:
     """Train in this process, alone or as one of a group."""
     compute.keep_freed_memory()
+    compute.repeat_bytes(settings["device"])
     trainer = Trainer(model, train, val, settings)
     resuming.run(trainer, checkpoint)
     return Trained(trainer.best, trainer.history)

@@ -16,7 +16,7 @@ from treehead.training.checkpoint import State
 
 def rank() -> int:
     """The number of this process in its group; 0 if there is no group."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if grouped() else 0
 
 
 def first_of_machine() -> bool:
@@ -24,9 +24,14 @@ def first_of_machine() -> bool:
     return dist.get_node_local_rank(fallback_rank=0) == 0
 
 
+def grouped() -> bool:
+    """Whether this process is one of a group, be it the only one."""
+    return dist.is_initialized()
+
+
 def size() -> int:
     """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if grouped() else 1
 
 
 def part(n: int) -> slice:
@@ -36,7 +41,7 @@ def part(n: int) -> slice:
 
 def total(*values: float) -> list[float]:
     """The sum of each value over all processes, the same in each of them."""
-    if size() == 1:
+    if not grouped():
         return list(values)
     sums = torch.tensor(values, dtype=torch.float64)
     if dist.get_backend() == "nccl":
@@ -47,7 +52,7 @@ def total(*values: float) -> list[float]:
 
 def newest(state: State | None) -> State | None:
     """The newest state that a process has, for all of them: a machine has what it saved itself."""
-    if size() == 1:
+    if not grouped():
         return state
     places = [None] * size()
     dist.all_gather_object(places, (state["epoch"], state["step"]) if state else (0, 0))
@@ -58,13 +63,13 @@ def newest(state: State | None) -> State | None:
 
 def wait() -> None:
     """Wait until all processes are here."""
-    if size() > 1:
+    if grouped():
         dist.barrier()
 
 
 def averaging(model: nn.Module) -> nn.Module:
-    """The model with gradients that are means over all processes; the model itself if alone."""
-    if size() == 1:
+    """The model with gradients that are means over all processes; the model itself in no group."""
+    if not grouped():
         return model
     on_gpu = dist.get_backend() == "nccl"
     return DistributedDataParallel(
@@ -75,8 +80,8 @@ def averaging(model: nn.Module) -> nn.Module:
 
 
 def synchronized(model: nn.Module) -> nn.Module:
-    """The model with BatchNorm over the batches of all processes; the model itself if alone."""
-    if size() == 1:
+    """The model with BatchNorm over the batches of all processes; the model itself in no group."""
+    if not grouped():
         return model
     if dist.get_backend() == "nccl":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
