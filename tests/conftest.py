@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,9 @@ JOBS = ".snakemake/jobs"
 # A loaded machine is slow, not wrong.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+# A job that a shell starts in the background ignores SIGINT, and so would the runs that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The modules that run the graph begin first, the longest before the others, so that two workers
 # end at about the same time.
