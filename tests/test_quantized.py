@@ -252,6 +252,18 @@ def test_a_training_that_diverges_says_so(backbone: Backbone, teacher: embed.Run
         distilled(backbone, lambda images: teacher(images) * np.float32(np.nan), pixels)
 
 
+def test_a_feature_that_calibration_hardly_sees_does_not_outweigh_the_others(
+    backbone: Backbone, teacher: embed.Run, pixels: Pixels
+):
+    """With this seed one feature is 0 for all images that calibrate, and not for some others."""
+    seen = distillation.Distillation(backbone, teacher, pixels, pixels, SETTINGS | {"seed": 3})
+    features = np.concatenate([teacher(part) for part in seen._samples()])
+    assert features.std(0).min() == 0
+    assert teacher(pixels[:]).std(0).min() > 0
+    _, history = distilled(backbone, teacher, pixels, seed=3)
+    assert history[-1].val_loss < 0.1
+
+
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_matrices_of_packed_heads_are_stored_without_loss(bits: int, tmp_path: Path):
     rng = np.random.default_rng(bits)

@@ -53,3 +53,13 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
     matrix = pairs.transpose(1, 2).reshape(pixels * inputs, pixels * outputs)
     maps = x.permute(0, 2, 3, 1).reshape(n, pixels * inputs)
     return (maps @ matrix).view(n, height, width, outputs).permute(0, 3, 1, 2)
+
+
+class GlobalMaxPool(nn.Module):
+    """Maps (n, channels, h, w) -> their largest values (n, channels).
+
+    AdaptiveMaxPool2d adds up its gradient in another order each time on a GPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax((2, 3))

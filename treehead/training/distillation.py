@@ -4,6 +4,7 @@ The float network is the teacher, on the same augmented images (Beyer et al., CV
 distillation: a good teacher is patient and consistent").
 """
 
+import copy
 import math
 from typing import Any, NamedTuple
 
@@ -28,6 +29,10 @@ _BENT, _ROUNDED, _SETTLED = 0.1, 0.25, 0.35
 
 # Images that a step of the calibration sees.
 _BATCH = 64
+
+# The least variance of a feature in its loss, as a share of the mean of all: few images tell that
+# of one which is hardly ever above 0, and it would outweigh all others.
+_LEAST = 1e-3
 
 
 class Row(NamedTuple):
@@ -101,7 +106,7 @@ class Distillation(Training):
         super().__init__(n, len(batches(n, settings["batch_size"], (0, 0))), settings)
         self.teacher, self.train, self.val = teacher, train, val
         self.device = settings["device"]
-        self.preprocess = backbone.preprocess
+        self.preprocess = copy.deepcopy(backbone).to(self.device).preprocess
         relu_above, bits = settings["relu_above"], settings["activation_bits"]
         self.bends = relu_above is not None
         self.student = quantized.prepared(backbone.network, backbone.size, relu_above, bits)
@@ -147,7 +152,9 @@ class Distillation(Training):
         samples = self._samples()
         self._follow(samples)
         features = [torch.from_numpy(self.teacher(pixels)) for pixels in samples]
-        return torch.cat(features).var(0).clamp_min(1e-12).to(self.device)
+        variance = torch.cat(features).var(0)
+        least = max(_LEAST * variance.mean().item(), 1e-12)
+        return variance.clamp_min(least).to(self.device)
 
     @torch.no_grad()
     def _follow(self, samples: list[np.ndarray]) -> None:
@@ -167,8 +174,8 @@ class Distillation(Training):
 
     def _images(self, pixels: np.ndarray) -> Tensor:
         """What the student reads of images uint8 (n, 3, h, w)."""
-        images = self.preprocess(torch.from_numpy(pixels))
-        return images.to(self.device, memory_format=torch.channels_last)
+        images = self.preprocess(torch.from_numpy(pixels).to(self.device))
+        return images.contiguous(memory_format=torch.channels_last)
 
     def learn(self, rows: Tensor) -> float:
         """Train on a batch; return its loss."""

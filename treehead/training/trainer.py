@@ -83,9 +83,7 @@ class Trainer(Training):
         self.device, self.train, self.val = settings["device"], train, val
         local = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
         self.model = parallel.synchronized(local)
-        self.stepping = parallel.averaging(
-            torch.compile(self.model) if self.device == "cuda" else self.model
-        )
+        self.stepping = parallel.averaging(self.model)
         decay, steps = settings["average"], self.steps * settings["epochs"]
         self.average = optimization.average(self.model, decay) if decay else None
         self.optimizer = optimization.optimizer(self.model.parameters(), settings)

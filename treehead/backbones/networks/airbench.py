@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le, MaxLen, MinLen
 from torch import nn
 
-from treehead.backbones.convolution import Convolution
+from treehead.backbones.convolution import Convolution, GlobalMaxPool
 from treehead.backbones.whitening import Whitening
 
 
@@ -18,8 +18,7 @@ def build(
     """A stage for each of `widths`: two convolutions, of which the first halves the side."""
     inputs = [24, *widths[:-1]]
     stages = (_stage(before, after) for before, after in zip(inputs, widths, strict=True))
-    pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
-    return nn.Sequential(Whitening(), nn.ReLU(inplace=True), *stages, *pooled)
+    return nn.Sequential(Whitening(), nn.ReLU(inplace=True), *stages, GlobalMaxPool())
 
 
 def suggest(kernels: list[tuple[int, ...]]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from treehead.backbones.convolution import Convolution
+from treehead.backbones.convolution import Convolution, GlobalMaxPool
 
 
 def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> nn.Module:
@@ -21,8 +21,7 @@ def build(size: int, *, width: Annotated[int | float, Gt(0), Le(8)]) -> nn.Modul
         _Residual(_convolution(d, d), _convolution(d, d)),
         _convolution(d, e, pool=True),
         _Residual(_convolution(e, e), _convolution(e, e)),
-        nn.AdaptiveMaxPool2d(1),
-        nn.Flatten(),
+        GlobalMaxPool(),
     )
 
 

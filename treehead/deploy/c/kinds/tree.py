@@ -57,22 +57,27 @@ class Tree:
         """Its C."""
         stored, parents = dense(self.parent, self.child), len(self.parent.bias)
         columns = stored.padded(len(self.reading.place))
+        order = np.argsort(self.parent_of, kind="stable")
+        first_row = np.searchsorted(self.parent_of[order], np.arange(parents + 1))
+        rows = Layer(*(part[order] for part in self.child[:3]), self.child.fraction)
+        narrow = np.uint8 if len(order) < 256 else np.uint16
         macros = {"PARENTS": parents, "K": min(self.k or 0, parents), "MARGIN": self.margin}
         work = [
             Field("int32_t", "parent_logits", parents),
             Field("int16_t", "x", columns),
+            Field("uint16_t", "rows", len(order) + 1),
             Field("uint8_t", "asked", parents),
         ]
         if self.between:
             macros |= hidden_macros(self.between, parents, stored)
             work.insert(2, Field("int16_t", "hidden", stored.padded(parents)))
         return Program(
-            ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "largest.c", "tree.c"],
+            ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "tree.c"],
             read_macros(self.reading, columns) | stored.macros() | macros,
             read_tables(self.reading)
             | stored.tables(self.parent, "parent_")
-            | stored.tables(self.child, "child_")
-            | {"parent_of": self.parent_of.astype(np.uint8 if parents <= 256 else np.uint16)},
+            | stored.tables(rows, "child_")
+            | {"class_of": order.astype(narrow), "first_row": first_row.astype(narrow)},
             work,
         )
 

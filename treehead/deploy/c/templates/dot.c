@@ -23,11 +23,13 @@ static uint32_t mask_of_pair(void)
     return mask;
 }
 
-static uint32_t add(uint32_t sum, uint32_t word, int32_t place, const int16_t *x, uint32_t mask)
+/* Add the products of two pairs of weights with four x. */
+static uint32_t add_two_pairs(uint32_t sum, uint32_t one, uint32_t two, const int16_t *x)
 {
-    uint32_t both = word >> WEIGHT_BITS * place & mask;
+    const pair *its_x = (const pair *)x;
 
-    return (uint32_t)__smlad((int16x2_t)both, ((const pair *)x)[place], (int32_t)sum);
+    sum = (uint32_t)__smlad((int16x2_t)one, its_x[0], (int32_t)sum);
+    return (uint32_t)__smlad((int16x2_t)two, its_x[1], (int32_t)sum);
 }
 #else
 static uint32_t mask_of_pair(void)
@@ -35,14 +37,28 @@ static uint32_t mask_of_pair(void)
     return MASK << 16 | MASK;
 }
 
-static uint32_t add(uint32_t sum, uint32_t word, int32_t place, const int16_t *x, uint32_t mask)
+static uint32_t add_pair(uint32_t sum, uint32_t both, const int16_t *x)
 {
-    uint32_t even = (uint32_t)x[2 * place], odd = (uint32_t)x[2 * place + 1];
+    uint32_t even = (uint32_t)x[0];
+    uint32_t odd = (uint32_t)x[1];
 
-    sum += (word >> WEIGHT_BITS * place & (mask & 0xFFFF)) * even;
-    return sum + (word >> (WEIGHT_BITS * place + 16) & mask >> 16) * odd;
+    return sum + (both & 0xFFFF) * even + (both >> 16) * odd;
+}
+
+static uint32_t add_two_pairs(uint32_t sum, uint32_t one, uint32_t two, const int16_t *x)
+{
+    return add_pair(add_pair(sum, one, x), two, x + 2);
 }
 #endif
+
+/* The weights in two places of a word, times four x. */
+static uint32_t add(uint32_t sum, uint32_t word, int32_t place, const int16_t *x, uint32_t mask)
+{
+    uint32_t one = word >> WEIGHT_BITS * place & mask;
+    uint32_t two = word >> WEIGHT_BITS * (place + 1) & mask;
+
+    return add_two_pairs(sum, one, two, x);
+}
 
 /* Add the products of EACH_STEP columns; a call would cost as much as they do. */
 #if defined(__GNUC__)
@@ -51,19 +67,14 @@ __attribute__((always_inline))
 static inline uint32_t add_step(uint32_t sum, const uint32_t *word, const int16_t *x, uint32_t mask)
 {
     sum = add(sum, word[0], 0, x, mask);
-    sum = add(sum, word[0], 1, x, mask);
 #if WEIGHT_BITS == 8
     sum = add(sum, word[1], 0, x + 4, mask);
-    sum = add(sum, word[1], 1, x + 4, mask);
 #else
-    sum = add(sum, word[0], 2, x, mask);
-    sum = add(sum, word[0], 3, x, mask);
+    sum = add(sum, word[0], 2, x + 4, mask);
 #endif
 #if WEIGHT_BITS == 2
-    sum = add(sum, word[0], 4, x, mask);
-    sum = add(sum, word[0], 5, x, mask);
-    sum = add(sum, word[0], 6, x, mask);
-    sum = add(sum, word[0], 7, x, mask);
+    sum = add(sum, word[0], 4, x + 8, mask);
+    sum = add(sum, word[0], 6, x + 12, mask);
 #endif
     return sum;
 }
@@ -72,11 +83,13 @@ static inline uint32_t add_step(uint32_t sum, const uint32_t *word, const int16_
 static uint32_t offset(const int16_t *x, int32_t columns)
 {
     const int16_t *end = x + columns;
-    int32_t sum = 0;
+    uint32_t sum = 0;
 
-    for (; x < end; x++)
-        sum += *x;
-    return 0 - OFFSET * (uint32_t)sum;
+    for (; x < end; x += 8) {
+        sum = add_two_pairs(sum, 0x10001, 0x10001, x);
+        sum = add_two_pairs(sum, 0x10001, 0x10001, x + 4);
+    }
+    return 0 - OFFSET * sum;
 }
 
 /* The sum of weights times x. */

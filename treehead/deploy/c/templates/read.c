@@ -2,11 +2,8 @@
 /* A number within -limit to limit, the nearest one if it is not. */
 static int16_t in_range(int32_t number, int32_t limit, int32_t *saturated)
 {
-    if (number > limit) {
-        number = limit;
-        ++*saturated;
-    } else if (number < -limit) {
-        number = -limit;
+    if ((uint32_t)number + (uint32_t)limit > 2 * (uint32_t)limit) {
+        number = number < 0 ? -limit : limit;
         ++*saturated;
     }
     return (int16_t)number;

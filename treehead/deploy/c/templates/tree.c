@@ -51,39 +51,52 @@ static const int16_t *read_by_children(${name}_work *work, uint32_t *its_offset)
 
 #define ROW (CHILD_COLUMNS / EACH_WORD)
 
-/* The logits of two classes, which may be the same one. */
-static void ask(${name}_work *work, int32_t one, int32_t two, const int16_t *x, uint32_t its_offset)
+/* The rows of the parents that are asked, and the last one once more; returns how many. */
+static int32_t asked_rows(${name}_work *work)
 {
-    int32_t sum, second_sum;
+    int32_t parent, row, count = 0;
 
-    two_dots(child_weight + one * ROW, child_weight + two * ROW, x, CHILD_COLUMNS, its_offset, &sum,
-             &second_sum);
-    work->logits[one] = scaled(sum, child_multiplier[one]) + child_bias[one];
-    work->logits[two] = scaled(second_sum, child_multiplier[two]) + child_bias[two];
+    for (parent = 0; parent < PARENTS; parent++)
+        if (work->asked[parent])
+            for (row = first_row[parent]; row < first_row[parent + 1]; row++)
+                work->rows[count++] = (uint16_t)row;
+    work->rows[count] = work->rows[count - 1];
+    return count;
+}
+
+/* The logits of the classes that are asked; returns the class of the largest, the first of equals. */
+static int32_t ask(${name}_work *work, const int16_t *x, uint32_t its_offset)
+{
+    int32_t count = asked_rows(work), largest = NOT_ASKED, best = 0, sums[2], i, j;
+
+    for (i = 0; i < count; i += 2) {
+        two_dots(child_weight + work->rows[i] * ROW, child_weight + work->rows[i + 1] * ROW, x,
+                 CHILD_COLUMNS, its_offset, sums, sums + 1);
+        for (j = 0; j < 2; j++) {
+            int32_t row = work->rows[i + j], class = class_of[row];
+            int32_t logit = scaled(sums[j], child_multiplier[row]) + child_bias[row];
+
+            work->logits[class] = logit;
+            if (logit > largest || (logit == largest && class < best)) {
+                largest = logit;
+                best = class;
+            }
+        }
+    }
+    return best;
 }
 
 int32_t ${name}_predict(const ${name}_feature *features, ${name}_work *work)
 {
     const int16_t *x;
     uint32_t its_offset;
-    int32_t class, waiting = -1;
+    int32_t class;
 
     read_features(features, work);
     its_offset = offset(work->x, COLUMNS);
     route(work, its_offset);
     x = read_by_children(work, &its_offset);
-    for (class = 0; class < CLASSES; class++) {
+    for (class = 0; class < CLASSES; class++)
         work->logits[class] = NOT_ASKED;
-        if (!work->asked[parent_of[class]])
-            continue;
-        if (waiting < 0) {
-            waiting = class;
-        } else {
-            ask(work, waiting, class, x, its_offset);
-            waiting = -1;
-        }
-    }
-    if (waiting >= 0)
-        ask(work, waiting, waiting, x, its_offset);
-    return largest(work->logits);
+    return ask(work, x, its_offset);
 }
