@@ -84,7 +84,7 @@ def a_twobit() -> dict[str, np.ndarray]:
     rows = PARENTS + CLASSES
     return {
         "code": np.clip(np.floor(normal(rows, 20)), -2, 1).astype(np.int8),
-        "scale": 0.1 * np.exp(normal(rows)),
+        "scale": 0.1 * np.exp(normal(2)),
         "bias": normal(rows),
         "read": some(1, DIM, 20)[0],
         "parent_of": a_tree(DIM)["parent_of"],

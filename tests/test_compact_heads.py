@@ -485,10 +485,11 @@ def test_a_two_bit_tree_asks_the_children_of_the_parents_within_its_margin(fitte
     assert head["read"].sum() == 12
     assert set(np.unique(head["code"])) == {-2, -1, 0, 1}
     members = [np.flatnonzero(head["parent_of"] == parent) for parent in range(3)]
+    scale = head["scale"][[0] * 3 + [1] * CLASSES]
     logits = fitting.predict("twobit", fitted["twobit"], features)
     costs = fitting.cost("twobit", fitted["twobit"], features).macs
     for image, found, macs in zip(read[:, head["read"]], logits, costs, strict=True):
-        scores = head["scale"] * ((head["code"] + 0.5) @ image) + head["bias"]
+        scores = scale * ((head["code"] + 0.5) @ image) + head["bias"]
         near = np.flatnonzero(scores[:3] >= scores[:3].max() - 2)
         asked = np.sort(np.concatenate([members[parent] for parent in near]))
         assert np.flatnonzero(np.isfinite(found)).tolist() == asked.tolist()

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.special import softmax
 
+from treehead.console import progress
+
 # Confusions much rarer than this are noise.
 _NOISE = 1e-2
 
@@ -53,7 +55,8 @@ def balanced(alike: np.ndarray, groups: int, seed: int, restarts: int = 30) -> n
     """
     rng = np.random.default_rng(seed)
     starts = [random(len(alike), groups, int(rng.integers(2**32))) for _ in range(restarts)]
-    found = [_improve(alike, start, groups) for start in starts]
+    searches = progress(starts, "clusters", restarts, "searches")
+    found = [_improve(alike, start, groups) for start in searches]
     best = max(found, key=lambda cluster: float(alike[cluster[:, None] == cluster].sum()))
     order = {cluster: place for place, cluster in enumerate(dict.fromkeys(best.tolist()))}
     return np.array([order[cluster] for cluster in best.tolist()])

@@ -59,19 +59,23 @@ def fit(
     bias = nn.Parameter(torch.zeros(parents + train.classes))
     full = nn.Parameter(torch.zeros(len(bias), len(mean)))
     minimise(raw - mean, lambda: full, bias, full)
-    size = (full.detach() * std).square().sum(0)
-    read = size.topk(min(kept, len(size))).indices.sort().values
+    matters = (full.detach() * std).square().sum(0)
+    read = matters.topk(min(kept, len(matters))).indices.sort().values
     some = nn.Parameter(full.detach()[:, read])
-    scale = nn.Parameter(some.detach().abs().mean(1, keepdim=True).log())
+    level = torch.arange(len(bias)) >= parents  # whether a row is of a child
+    sizes = [some.detach()[level == lower].abs().mean() for lower in (False, True)]
+    scale = nn.Parameter(torch.stack(sizes).log())
+
+    def of_rows() -> Tensor:
+        return scale.exp()[level.long(), None]
 
     def rounded() -> Tensor:
-        return _rounded(some, scale.exp())
+        return _rounded(some, of_rows())
 
     minimise((raw - mean)[:, read], rounded, bias, some, scale)
-    row = scale.detach().exp()
     arrays = {
-        "code": (some.detach() / row).floor().clamp(-2, 1).numpy().astype(np.int8),
-        "scale": row.numpy()[:, 0],
+        "code": (some / of_rows()).detach().floor().clamp(-2, 1).numpy().astype(np.int8),
+        "scale": scale.detach().exp().numpy(),
         "bias": (bias - rounded() @ mean[read]).detach().numpy(),
         "read": np.isin(np.arange(len(mean)), read),
         "parent_of": parent_of.astype(np.uint16),
@@ -89,7 +93,8 @@ def assembled(head: Head) -> Tree:
     """The tree on all features, of which those that are not read weigh 0."""
     rows, parents = len(head["code"]), int(head["parent_of"].max()) + 1
     weight = np.zeros((rows, len(head["read"])), np.float32)
-    weight[:, head["read"]] = (head["code"] + 0.5) * head["scale"][:, None]
+    scale = np.repeat(head["scale"], [parents, rows - parents])
+    weight[:, head["read"]] = (head["code"] + 0.5) * scale[:, None]
     upper, lower = slice(parents), slice(parents, None)
     layers = (Linear(weight[part], head["bias"][part]) for part in (upper, lower))
     return Tree(*layers, head["parent_of"].astype(np.int64), "features")

@@ -61,7 +61,19 @@ class Tree:
         first_row = np.searchsorted(self.parent_of[order], np.arange(parents + 1))
         rows = Layer(*(part[order] for part in self.child[:3]), self.child.fraction)
         narrow = np.uint8 if len(order) < 256 else np.uint16
-        macros = {"PARENTS": parents, "K": min(self.k or 0, parents), "MARGIN": self.margin}
+        layers = {"parent_": self.parent, "child_": rows}
+        tables = {k: v for name, one in layers.items() for k, v in stored.tables(one, name).items()}
+        # One scale for each layer takes one multiplier.
+        scales = [f"{name}multiplier" for name in layers]
+        one_scale = all((tables[scale] == tables[scale][0]).all() for scale in scales)
+        if one_scale:
+            tables |= {scale: tables[scale][:1] for scale in scales}
+        macros = {
+            "PARENTS": parents,
+            "K": min(self.k or 0, parents),
+            "MARGIN": self.margin,
+            "ONE_SCALE": int(one_scale),
+        }
         work = [
             Field("int32_t", "parent_logits", parents),
             Field("int16_t", "x", columns),
@@ -75,8 +87,7 @@ class Tree:
             ["read.c", "read_all.c", "scale.c", "dot.c", "dense.c", "tree.c"],
             read_macros(self.reading, columns) | stored.macros() | macros,
             read_tables(self.reading)
-            | stored.tables(self.parent, "parent_")
-            | stored.tables(rows, "child_")
+            | tables
             | {"class_of": order.astype(narrow), "first_row": first_row.astype(narrow)},
             work,
         )
@@ -105,10 +116,11 @@ def twobit(arrays: Stored, settings: Settings, features: Features, sample: np.nd
     numbers, parent_of = 2 * arrays["code"] + 1, arrays["parent_of"].astype(np.int64)
     limit, place = input_limit(numbers), np.flatnonzero(arrays["read"])
     read = reading(features, arrays["exponent"], sample, limit, place=place)
-    parents, scale = slice(int(parent_of.max()) + 1), arrays["scale"] / 2
+    parents = [int(parent_of.max()) + 1]
+    levels = np.split(numbers, parents), np.split(arrays["bias"], parents), arrays["scale"]
     parent, child = (
-        finest(Whole(numbers[rows], scale[rows]), arrays["bias"][rows], read.unit, limit)
-        for rows in (parents, slice(parents.stop, None))
+        finest(Whole(part, np.full(len(part), scale / 2)), bias, read.unit, limit)
+        for part, bias, scale in zip(*levels, strict=True)
     )
     margin = whole_margin(settings["margin"], parent.fraction)
     return Tree(read, parent, None, child, parent_of, None, margin)

@@ -1,3 +1,6 @@
+/* Which multiplier is a row's. */
+#define SCALE_OF(row) (ONE_SCALE ? 0 : (row))
+
 /* The parents whose children are asked: the K best, the first of equals, or those by the margin. */
 static void route(${name}_work *work, uint32_t its_offset)
 {
@@ -7,7 +10,7 @@ static void route(${name}_work *work, uint32_t its_offset)
     for (parent = 0; parent < PARENTS; parent++) {
         work->asked[parent] = 0;
         work->parent_logits[parent] =
-            scaled(work->parent_logits[parent], parent_multiplier[parent]) + parent_bias[parent];
+            scaled(work->parent_logits[parent], parent_multiplier[SCALE_OF(parent)]) + parent_bias[parent];
         if (work->parent_logits[parent] > work->parent_logits[best])
             best = parent;
     }
@@ -74,7 +77,7 @@ static int32_t ask(${name}_work *work, const int16_t *x, uint32_t its_offset)
                  CHILD_COLUMNS, its_offset, sums, sums + 1);
         for (j = 0; j < 2; j++) {
             int32_t row = work->rows[i + j], class = class_of[row];
-            int32_t logit = scaled(sums[j], child_multiplier[row]) + child_bias[row];
+            int32_t logit = scaled(sums[j], child_multiplier[SCALE_OF(row)]) + child_bias[row];
 
             work->logits[class] = logit;
             if (logit > largest || (logit == largest && class < best)) {
