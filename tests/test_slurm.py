@@ -1,5 +1,8 @@
 """The graph on a real SLURM: few submissions, the same bytes, and nothing lost if it stumbles."""
 
+import re
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -8,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import slurm
-from conftest import METRICS, Project, made
+from conftest import METRICS, ROOT, Project, made
 from slurm import Cluster
 
-pytestmark = pytest.mark.skipif(bool(slurm.lacking()), reason=slurm.lacking() or "-")
+needs_slurm = pytest.mark.skipif(bool(slurm.lacking()), reason=slurm.lacking() or "-")
 
 # This machine is smaller than a node of a cluster, and quick to ask.
 PROFILE = (
@@ -20,12 +23,32 @@ PROFILE = (
 )
 
 
+def test_the_whole_comparison_is_five_submissions():
+    """Data, training, export, embedding, and all that is fitted to features."""
+    targets = ("pareto.svg", "study.md", "chosen.json", "hierarchy100/metrics.json")
+    told = subprocess.run(
+        [
+            *(sys.executable, "tests/submissions.py", "--profile", "profiles/slurm"),
+            *("--config", "comparison={processor: cortex-m4}", "results=results/none"),
+            *("--", *(f"results/none/{target}" for target in targets)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    submissions, jobs = map(int, re.search(r"(\d+) submissions of (\d+) jobs", told).groups())
+    assert jobs > 250
+    assert submissions == 5
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with slurm.cluster(tmp_path_factory.mktemp("slurm") / "cluster", cores=2) as made:
         yield made
 
 
+@needs_slurm
 def test_through_a_dead_node_and_a_cancelled_job_slurm_gives_the_same_bytes(
     own_dataset: Project, own_run: Project, cluster: Cluster, tmp_path: Path
 ):
