@@ -108,6 +108,7 @@ LARGE = {"weight": np.sign(normal(3, 1100)), "bias": normal(3)}
 EVERY = np.ones((CLASSES, DIM), bool)
 LONG = {"mask": some(CLASSES, 700, 2), "values": normal(CLASSES, 2), "bias": normal(CLASSES)}
 SHORTLIST = {f"preview_{name}": array for name, array in LOWRANK.items()} | dense(CLASSES, DIM)
+MANY = dense(300, DIM, "child_") | {"parent_of": (np.arange(300) % PARENTS).astype(np.uint16)}
 CASES = {
     "linear": Case("linear", dense(CLASSES, DIM), {}, 8, 8),
     "linear-16": Case("linear", dense(CLASSES, DIM), {}, 8, 16),
@@ -126,6 +127,14 @@ CASES = {
     "nonnegative-6": Case("nonnegative", NONNEGATIVE | {"bias": normal(CLASSES)}, {}, 8, 16),
     "tree-1": Case("tree", a_tree(DIM), {"k": 1, "reads": "features"}, 8, 16),
     "tree-3": Case("tree", a_tree(DIM), {"k": 3, "reads": "features"}, 4, 8),
+    "tree-empty": Case(
+        "tree",
+        a_tree(DIM) | {"parent_of": (np.arange(CLASSES) % 2 * 2 + 1).astype(np.uint16)},
+        {"k": 1, "reads": "features"},
+        8,
+        16,
+    ),
+    "tree-many": Case("tree", a_tree(DIM) | MANY, {"k": 2, "reads": "features"}, 8, 16),
     "tree-logits": Case("tree", a_tree(PARENTS), {"k": 2, "reads": "parent_logits"}, 8, 8),
     "twobit": Case("twobit", a_twobit(), {"margin": 1.5}, 8, 16),
     "shortlist": Case("shortlist", SHORTLIST, {"k": 3}, 8, 16),

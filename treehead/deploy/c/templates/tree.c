@@ -10,7 +10,8 @@ static void route(${name}_work *work, uint32_t its_offset)
     for (parent = 0; parent < PARENTS; parent++) {
         work->asked[parent] = 0;
         work->parent_logits[parent] =
-            scaled(work->parent_logits[parent], parent_multiplier[SCALE_OF(parent)]) + parent_bias[parent];
+            scaled(work->parent_logits[parent], parent_multiplier[SCALE_OF(parent)]) +
+            parent_bias[parent];
         if (work->parent_logits[parent] > work->parent_logits[best])
             best = parent;
     }
@@ -63,7 +64,8 @@ static int32_t asked_rows(${name}_work *work)
         if (work->asked[parent])
             for (row = first_row[parent]; row < first_row[parent + 1]; row++)
                 work->rows[count++] = (uint16_t)row;
-    work->rows[count] = work->rows[count - 1];
+    if (count)
+        work->rows[count] = work->rows[count - 1];
     return count;
 }
 
