@@ -790,6 +790,26 @@ def test_memory_that_ends_is_no_fault_of_the_picture():
     assert done.stdout == b"MemoryError while decoding a picture\n"
 
 
+def test_a_profile_that_memory_is_too_scarce_to_read_is_not_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Pillow says that it can't open the profile, as of a damaged one, whose colours stay."""
+    data = file(COLOURS, "PNG", icc_profile=SWAPPED + b"once")
+
+    def opened(_: object) -> None:
+        raise OSError("cannot open profile from string")
+
+    def scarce(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pictures.ImageCms, "ImageCmsProfile", opened)
+    with monkeypatch.context() as within:
+        within.setattr(pictures.np, "empty", scarce)
+        with pytest.raises(MemoryError, match="while decoding a picture"):
+            decode(data, SIDE, "crop")
+    assert decode(data, SIDE, "crop").shape == (3, SIDE, SIDE)
+
+
 def test_a_picture_that_asks_for_more_than_any_needs_is_broken(monkeypatch: pytest.MonkeyPatch):
     data = file(Image.new("RGB", (SIDE, SIDE)), "BMP")
 

@@ -173,10 +173,14 @@ def _orientation(image: Image.Image) -> int | None:
 def _check_room(error: Exception) -> None:
     """Raise a MemoryError if memory ran out on the machine, and not because of the picture."""
     if lacks_memory(error):
-        try:
-            bytearray(_ROOM)
-        except MemoryError:
-            raise MemoryError("while decoding a picture") from error
+        _ask_for_room(error)
+
+
+def _ask_for_room(error: Exception) -> None:
+    try:
+        np.empty(_ROOM, np.uint8)
+    except MemoryError:
+        raise MemoryError("while decoding a picture") from error
 
 
 def _in_8_bits(image: Image.Image, data: bytes) -> Image.Image:
@@ -236,7 +240,8 @@ def _to_srgb(profile: bytes, mode: str) -> Callable[[Image.Image], Image.Image] 
             return None
         srgb = ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(source, srgb, mode, "RGB", flags=flags)
-    except (OSError, ImageCms.PyCMSError):
+    except (OSError, ImageCms.PyCMSError) as error:
+        _ask_for_room(error)  # Pillow does not say why it can't read a profile
         return None
     if mode == "CMYK":
         return transform.apply
