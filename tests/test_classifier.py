@@ -140,6 +140,19 @@ def test_metadata_that_are_damaged_are_told(exported, tmp_path: Path):
             Model(tmp_path / f"{place}.onnx", threads=1)
 
 
+@pytest.mark.fault("a classifier whose output has another name", "one sentence")
+def test_a_classifier_that_gives_something_else_is_told(exported, tmp_path: Path):
+    _, path = exported
+    model = onnx.load(path)
+    last = model.graph.output[0]
+    for node in model.graph.node:
+        node.output[:] = ["logits" if name == last.name else name for name in node.output]
+    last.name = "logits"
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(InputError, match=r"other\.onnx is damaged: it maps pictures to probabili"):
+        Model(tmp_path / "other.onnx", threads=1)
+
+
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [

@@ -270,7 +270,7 @@ def test_files_that_number_their_classes_in_different_ways_are_told(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])
-@pytest.mark.parametrize("damage", ["cut", "other", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "other", "empty", "a name that is no text"])
 def test_a_file_that_is_not_complete_is_told(tmp_path: Path, kind: str, damage: str):
     path = tmp_path / f"mine.{kind}"
     whole = pa.table(three())
@@ -280,7 +280,13 @@ def test_a_file_that_is_not_complete_is_told(tmp_path: Path, kind: str, damage: 
         with pa.ipc.new_file(str(path), whole.schema) as writer:
             writer.write_table(whole)
     content = path.read_bytes()
-    path.write_bytes({"cut": content[:-100], "other": b"a letter to you", "empty": b""}[damage])
+    damaged = {
+        "cut": content[:-100],
+        "other": b"a letter to you",
+        "empty": b"",
+        "a name that is no text": content.replace(b"label", b"\x98abel"),
+    }
+    path.write_bytes(damaged[damage])
     sentence = rf"mine\.{kind} is not a complete {kind} file \(.*\); download or write it again"
     with pytest.raises(InputError, match=sentence):
         looked(path)

@@ -7,6 +7,7 @@ import pickletools
 import random
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,18 @@ TIFF = (
 )
 
 
+def png(side: int) -> bytes:
+    """A PNG of transparent black, a few kilobytes for each 16 megapixels."""
+    squeeze, row = zlib.compressobj(9), bytes(1 + 4 * side)
+    pixels = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)), (b"IDAT", pixels)]
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in [*chunks, (b"IEND", b"")]
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
 def decode(path: Path) -> Any:
     return pictures.decode(path.read_bytes(), 32, "crop")
 
@@ -128,6 +141,23 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "a TIFF of 4 gigapixels": (lambda folder: written(folder, "a.tif", TIFF), decode),
     "a PPM of 4 gigapixels": (
         lambda folder: written(folder, "a.ppm", b"P6 60000 60000 255\n" + bytes(99)),
+        decode,
+    ),
+    "a PNG of 100 megapixels with transparency": (
+        lambda folder: written(folder, "a.png", png(10_000)),
+        decode,
+    ),
+    "a GIF of 8 x 8 pixels on a page of 100 megapixels": (
+        lambda folder: written(
+            folder,
+            "a.gif",
+            b"GIF89a"
+            + struct.pack("<HHBBB", 10_000, 10_000, 0x80, 0, 0)
+            + bytes(6)
+            + b","
+            + struct.pack("<HHHHB", 0, 0, 8, 8, 0)
+            + b"\2\2L\1\0;",
+        ),
         decode,
     ),
     "a GIF of 4 gigapixels": (

@@ -71,6 +71,11 @@ class Model:
                 f"{path} is damaged or not an ONNX file ({reason}); make it again."
             ) from error
         self.about = _about(path, metadata)
+        names = [one.name for one in (*self.session.get_inputs(), *self.session.get_outputs())]
+        if names != ["pictures", "probabilities"]:
+            raise InputError(
+                f"{path} is damaged: it maps pictures to probabilities no more; make it again."
+            )
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures uint8 (n, 3, h, w) -> probabilities (n, classes)."""
