@@ -104,7 +104,7 @@ def _opened(path: str) -> Iterator[tuple[pa.Schema, Callable[[list[str]], Iterat
         else:
             with pa.memory_map(path) as memory:
                 schema, rows = _arrow(memory)
-                str(schema)  # fails on a name that is no text
+                _ = schema.names  # fails on one that is no text
                 yield schema, lambda columns: (batch.select(columns) for batch in rows)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if lacks_memory(error):
