@@ -52,7 +52,6 @@ def test_the_layer_is_a_right_configuration_that_fits_the_data(project: Path):
     assert (dataset["classes"], dataset["image_size"]) == (4, 64)
     assert (dataset["mean"], dataset["train_per_class"]) == (None, None)
     assert (config["taxonomy"], config["taxonomy_level"]) == ("superclass", 1)
-    assert (config["finetune"]["epochs"], config["quantize"]["epochs"]) == (60, 20)
 
 
 def test_the_comments_say_what_was_found_and_what_to_do_next(project: Path, capsys):

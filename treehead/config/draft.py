@@ -33,9 +33,6 @@ _SMALL = 5000
 # Largest class over smallest one that is not called unbalanced.
 _EVEN = 1.5
 
-# Images that a network in 8 bits learns from: CIFAR-100's 45,000 twice.
-_ROUNDED = 90_000
-
 # How long training may take, and how many images two cores train in a second, each at a side in
 # pixels (`make bench`). Work grows with the area. Other networks are timed on this many images.
 _SECONDS = 600
@@ -67,10 +64,6 @@ finetune:
   objective: flat
   batch_size: {batch}
   class_weights: none  # balanced: rare classes count as much as frequent ones
-
-# A backbone in 8 bits is trained for about as many steps as on CIFAR-100, or twenty epochs.
-quantize:
-  epochs: {quantize_epochs}
 
 # The heads make about as many steps an epoch as on CIFAR-100{more}.
 training:
@@ -233,7 +226,6 @@ def _layer(
         own=_own(start),
         epochs=min(max(epochs, 1), 60),
         batch=_power(n / 40, 16, 128),
-        quantize_epochs=min(max(round(_ROUNDED / n), 1), 20),
         head_batch=_power(2 * n / 88, 64, 1024),
         more=", and have more decay, since train is small" if small else "",
         decay="\n  epochs: 16\n  weight_decay: 2" if small else "",
