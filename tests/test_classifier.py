@@ -1,6 +1,7 @@
 """The whole classifier as one ONNX file: any picture in, the pipeline's own predictions out."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,17 @@ def test_metadata_that_are_damaged_are_told(exported, tmp_path: Path):
         onnx.save(model, tmp_path / f"{place}.onnx")
         with pytest.raises(InputError, match=rf"{place}\.onnx has damaged metadata"):
             Model(tmp_path / f"{place}.onnx", threads=1)
+
+
+@pytest.mark.fault("a classifier whose matrix has another shape", "one sentence")
+def test_a_classifier_that_fails_when_it_runs_is_told(exported, tmp_path: Path):
+    _, path = exported
+    model = onnx.load(path)
+    for matrix in [one for one in model.graph.initializer if len(one.dims) == 2]:
+        matrix.dims[:] = [math.prod(matrix.dims), 1]
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(InputError, match=r"other\.onnx is damaged or not an ONNX file"):
+        Model(tmp_path / "other.onnx", threads=1)(np.zeros((1, 3, 8, 8), np.uint8))
 
 
 @pytest.mark.fault("a classifier whose output has another name", "one sentence")

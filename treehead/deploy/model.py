@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from treehead import records
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, lacks_memory
 
 FORMAT = 1
 # Of the metadata that holds `About` as JSON.
@@ -66,10 +66,8 @@ class Model:
             )
             metadata = self.session.get_modelmeta().custom_metadata_map
         except Exception as error:  # onnxruntime's own, which it does not export, or no UTF-8
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{path} is damaged or not an ONNX file ({reason}); make it again."
-            ) from error
+            raise _damaged(path, error) from error
+        self.path = path
         self.about = _about(path, metadata)
         names = [one.name for one in (*self.session.get_inputs(), *self.session.get_outputs())]
         if names != ["pictures", "probabilities"]:
@@ -78,8 +76,22 @@ class Model:
             )
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures uint8 (n, 3, h, w) -> probabilities (n, classes)."""
-        return self.session.run(["probabilities"], {"pictures": pictures})[0]
+        """Pictures uint8 (n, 3, h, w) -> probabilities (n, classes).
+
+        Raises:
+            InputError: the file is damaged in a way that shows only now.
+        """
+        try:
+            return self.session.run(["probabilities"], {"pictures": pictures})[0]
+        except Exception as error:
+            if lacks_memory(error):
+                raise
+            raise _damaged(self.path, error) from error
+
+
+def _damaged(path: str | Path, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0]
+    return InputError(f"{path} is damaged or not an ONNX file ({reason}); make it again.")
 
 
 def _about(path: str | Path, metadata: dict[str, str]) -> About:
