@@ -1,7 +1,6 @@
 """The whole classifier as one ONNX file: any picture in, the pipeline's own predictions out."""
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -141,25 +140,32 @@ def test_metadata_that_are_damaged_are_told(exported, tmp_path: Path):
             Model(tmp_path / f"{place}.onnx", threads=1)
 
 
-@pytest.mark.fault("a classifier whose matrix has another shape", "one sentence")
+@pytest.mark.fault("a classifier that fails when it runs", "one sentence")
 def test_a_classifier_that_fails_when_it_runs_is_told(exported, tmp_path: Path):
     _, path = exported
     model = onnx.load(path)
-    for matrix in [one for one in model.graph.initializer if len(one.dims) == 2]:
-        matrix.dims[:] = [math.prod(matrix.dims), 1]
+    renamed(model, "probabilities", "before")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([7]), "seven"))
+    last = onnx.helper.make_node("Reshape", ["before", "seven"], ["probabilities"])
+    model.graph.node.append(last)
     onnx.save(model, tmp_path / "other.onnx")
+    damaged = Model(tmp_path / "other.onnx", threads=1)
     with pytest.raises(InputError, match=r"other\.onnx is damaged or not an ONNX file"):
-        Model(tmp_path / "other.onnx", threads=1)(np.zeros((1, 3, 8, 8), np.uint8))
+        damaged(np.zeros((1, 3, 8, 8), np.uint8))
+
+
+def renamed(model: onnx.ModelProto, name: str, other: str) -> None:
+    """Let a node's output have another name."""
+    for node in model.graph.node:
+        node.output[:] = [other if output == name else output for output in node.output]
 
 
 @pytest.mark.fault("a classifier whose output has another name", "one sentence")
 def test_a_classifier_that_gives_something_else_is_told(exported, tmp_path: Path):
     _, path = exported
     model = onnx.load(path)
-    last = model.graph.output[0]
-    for node in model.graph.node:
-        node.output[:] = ["logits" if name == last.name else name for name in node.output]
-    last.name = "logits"
+    renamed(model, "probabilities", "logits")
+    model.graph.output[0].name = "logits"
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(InputError, match=r"other\.onnx is damaged: it maps pictures to probabili"):
         Model(tmp_path / "other.onnx", threads=1)
