@@ -51,6 +51,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The modules that run the graph begin first, the longest before the others, so that two workers
 # end at about the same time.
 FIRST = (
+    "test_slurm.py",
     "test_pipeline.py",
     "test_networks.py",
     "test_comparison_pipeline.py",
