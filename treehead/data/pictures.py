@@ -123,8 +123,8 @@ def _opened(data: bytes, size: int) -> Image.Image:
         image.draft(None, (_LEAST * size, _LEAST * size))
     if image.width * image.height > _MOST and not _is_plain(image):
         raise Broken(
-            f"decompression bomb: {image.width:,} x {image.height:,} pixels with transparency, 16 "
-            "bits or CMYK; save it smaller"
+            f"too large: {image.width:,} x {image.height:,} pixels with transparency, 16 bits or "
+            "CMYK, or a GIF; save it smaller"
         )
     frame = image.tile[0].extents if image.format == "GIF" else None
     image.load()
