@@ -20,7 +20,8 @@ def main() -> None:
     results = parser.parse_args().results
     jobs = defaultdict(list)
     for file in records.verify(results).files:
-        inputs = artifacts.read_json(records.place(file))["inputs"]
+        record = artifacts.read_json(records.place(file))
+        inputs = [*record["inputs"], *record["given"]]
         jobs[file.parent, tuple((file.parent / name).resolve() for name in inputs)].append(file)
     begin, read = time.perf_counter(), 0
     with tempfile.TemporaryDirectory(dir=results) as folder:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from treehead import artifacts
 from treehead.data import embeddings, taxonomy
 from treehead.deploy import published
-from treehead.deploy.model import KEY, About
+from treehead.deploy.model import KEY, About, sealed
 from treehead.evaluation import choice
 from treehead.heads import fitting, packing
 
@@ -96,4 +95,4 @@ def classifier(path: Path, about: About, **changes: Any) -> None:
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     helper.set_model_props(model, {KEY: json.dumps(asdict(about) | changes)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
+    path.write_bytes(sealed(model.SerializeToString()))

@@ -464,6 +464,26 @@ def test_a_catalog_is_made_anew_if_its_source_or_a_setting_changes(tmp_path: Pat
     assert third.counts == {"train": 13, "val": 0, "test": 3}
 
 
+@pytest.mark.parametrize(
+    ("change", "recorded"),
+    [
+        ("apple", True),
+        *((change, own) for change in ("names", "counts", "{") for own in (True, False)),
+    ],
+)
+@pytest.mark.fault("what is known of the data set is damaged", "it is looked up again")
+def test_a_damaged_catalog_is_made_anew(tmp_path: Path, kept: Path, change: str, recorded: bool):
+    chosen = settings(own.folders(tmp_path / "given"))
+    found = catalog.known(chosen, kept, look=True)
+    text = kept.read_text()
+    assert change in text
+    kept.write_text(text.replace(change, "?"))
+    if not recorded:
+        shutil.rmtree(kept.parent / ".made")
+    assert catalog.known(chosen, kept, look=False) == found
+    assert kept.read_text() == text
+
+
 def test_settings_of_later_stages_leave_a_catalog_as_it_is(tmp_path: Path, kept: Path):
     source = own.folders(tmp_path / "given")
     catalog.known(settings(source), kept, look=True)

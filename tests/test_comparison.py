@@ -45,13 +45,13 @@ MARKS = {head: random_marks(shares, seed) for seed, (head, shares) in enumerate(
 
 
 def table(marks: dict[str, dict[str, np.ndarray]], baselines=("linear",), margin=0.1):
-    """The table of heads by which images they get right, in 10, 20, ... seconds."""
+    """The table of heads by which images they get right."""
     reports = [
         report(head, list(dict.fromkeys(name.split("-")[0] for name in columns)))
         for head, columns in marks.items()
     ]
     measured = [
-        comparison.Measured(report, predictions(columns), 10.0 * (place + 1))
+        comparison.Measured(report, predictions(columns))
         for place, (report, columns) in enumerate(zip(reports, marks.values(), strict=True))
     ]
     return comparison.table(measured, baselines=list(baselines), margin=margin)
@@ -75,7 +75,7 @@ def test_a_row_has_the_figures_of_its_c_only_if_it_was_measured():
     cost = dict(zip(comparison.ON_DEVICE, (700, 90, 5000.5, 6000), strict=True))
     told = {"precisions": {"float32": {"reason": "floats have no C"}, "int4": cost}}
     right = predictions(MARKS["linear"])
-    head = comparison.Measured(report("linear", ["float32", "int4"]), right, 1.0)
+    head = comparison.Measured(report("linear", ["float32", "int4"]), right)
     frame, without = (
         comparison.table([one], baselines=["linear"], margin=0.1)
         for one in (head._replace(instructions=told), head)
@@ -83,10 +83,6 @@ def test_a_row_has_the_figures_of_its_c_only_if_it_was_measured():
     assert frame[comparison.ON_DEVICE].isna().all(axis=1).tolist() == [True, False]
     assert frame[comparison.ON_DEVICE].iloc[1].to_dict() == cost
     assert frame.drop(columns=comparison.ON_DEVICE).equals(without)
-
-
-def test_the_time_of_a_job_is_shared_by_its_seeds():
-    assert table(MARKS)["fit_seconds"].tolist() == [5, 5, 10, 10, 15, 15]
 
 
 @pytest.mark.parametrize("baseline", ["linear", "mlp"])
@@ -152,7 +148,7 @@ def test_a_row_says_what_the_evaluation_measured(tmp_path):
     measured, answers = heads.evaluate("linear", files, np.zeros(3, int), test, test)
     about = {"head": "linear", "module": "linear", "setting": ""}
     predicted = pd.DataFrame({"fine": fine, **answers})
-    known = [comparison.Measured(about | measured, predicted, 3.0)]
+    known = [comparison.Measured(about | measured, predicted)]
     (row,) = comparison.table(known, baselines=["linear"], margin=0.01).itertuples()
     figures = measured["precisions"]["float32"]
     right = [predicted[f"float32-{seed}"] == fine for seed in SEEDS]

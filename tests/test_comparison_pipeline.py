@@ -47,7 +47,6 @@ def test_the_table_has_a_row_for_each_head_and_precision(table: pandas.DataFrame
     rows = set(zip(table["head"], table["precision"], strict=True))
     assert rows == {(head, precision) for head in HEADS for precision in ("float32", "int4")}
     assert set(table["seeds"]) == {2}
-    assert (table["fit_seconds"] > 0).all()
     assert table["p_value"].between(0, 1).all()
 
 

@@ -3,6 +3,7 @@
 A given val is val; else a part of train is, stratified and seeded, or by whole groups.
 """
 
+import os
 import pickle
 from pathlib import Path
 
@@ -130,6 +131,22 @@ def test_only_the_images_that_are_asked_for_are_read(files: tuple[Path, Path]):
         pixels[2:4]
 
 
+def test_an_image_that_changed_is_told_when_it_is_read(files: tuple[Path, Path]):
+    images = written(files, BALANCED)
+    with open(files[0], "rb+") as file:
+        file.seek(-9 * images[0].nbytes, os.SEEK_END)
+        file.write(bytes([images[3].flat[0] ^ 1]))
+    pixels, _ = dataset.part(*files, "train", {"val_fraction": 0.25, "seed": 0})
+    place = pixels._rows.tolist().index(3)
+    for asked in (pixels, pickle.loads(pickle.dumps(pixels)), pixels.part(slice(place + 1))):
+        with pytest.raises(InputError, match=r"train\.npy: image 3 changed since it was made; del"):
+            asked[:]
+    others = dataset.pixels(*files)
+    np.testing.assert_array_equal(others[:3], images[:3])
+    with pytest.raises(InputError, match="image 3 changed"):
+        others[:4]
+
+
 def test_what_is_read_is_a_copy(files: tuple[Path, Path]):
     images = written(files, BALANCED)
     pixels = Pixels(files[0])
@@ -227,7 +244,10 @@ def test_many_small_groups_give_about_the_fraction():
 def table(files: tuple[Path, Path], rows: list[tuple[int, str, str | None]]) -> np.ndarray:
     """Write images whose rows are label, part and group, and return them."""
     images = written(files, [label for label, _, _ in rows])
-    full = [Row(str(at), label, part, group, "") for at, (label, part, group) in enumerate(rows)]
+    full = [
+        Row(str(at), label, part, group, dataset.digest(images[at]))
+        for at, (label, part, group) in enumerate(rows)
+    ]
     dataset.write_table(files[1], full)
     return images
 

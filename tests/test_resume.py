@@ -1,5 +1,6 @@
 """A training that is stopped at any moment and run again ends in the same bytes."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -174,6 +175,30 @@ def test_a_damaged_state_is_not_resumed_but_the_one_before_it(
         damage(older)
         assert Checkpoint(path, 0).load() is None
         assert f"{older} is damaged; training starts from its beginning." in caplog.text
+
+
+@pytest.mark.fault(
+    "the disk can't read a checkpoint", "the checkpoint before it is resumed, and a line says so"
+)
+def test_a_state_that_the_disk_refuses_is_not_resumed_but_the_one_before_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    path, older = tmp_path / "state.pt", tmp_path / "state.pt.older"
+    for epoch in (2, 3):
+        Checkpoint(path, 0).save({"epoch": epoch})
+    whole = Path.read_bytes
+
+    def failing(file: Path) -> bytes:
+        if file == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return whole(file)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with caplog.at_level("INFO"):
+        assert Checkpoint(path, 0).load() == {"epoch": 2}
+    assert (
+        f"{path} can't be read (Input/output error); training starts from {older}." in caplog.text
+    )
 
 
 @KINDS

@@ -66,7 +66,7 @@ def test_of_one_lost_shard_that_one_is_made_again(sharded: Project, tmp_path: Pa
     assert plan == {"embed": 1, "join_embeddings": 1}
 
 
-def test_images_that_changed_are_told_before_their_features_are_joined(
+def test_images_that_changed_are_told_by_the_shard_that_reads_them(
     sharded: Project, tmp_path: Path
 ):
     project = sharded.copy(tmp_path / "project").having(sharded.settings)
@@ -78,5 +78,8 @@ def test_images_that_changed_are_told_before_their_features_are_joined(
     (project.folder / TRAIN).unlink()
     done = project.snakemake("--cores=1", "--rerun-triggers=mtime", "--", TRAIN)
     assert done.returncode == 1
-    assert "train.npy changed since it was made; delete it" in done.stdout + done.stderr
+    assert "train.npy: image 47 changed since it was made; delete the file" in done.stderr
     assert not (project.folder / TRAIN).exists()
+    images.unlink()
+    project.run(TRAIN)
+    assert (project.folder / TRAIN).read_bytes() == (sharded.folder / TRAIN).read_bytes()

@@ -221,7 +221,8 @@ def _verify(options: argparse.Namespace) -> int:
     """Check the files of results folders by the SHA-256 that the job recorded that made each.
 
     So is each file that they were made from, back to the images and the first weights. The exit
-    status is 1 if one changed, or was made from others than are there now.
+    status is 1 if one changed, or was made from others than are there now. Your own files and the
+    code may change: it is told, and no fault.
     """
     from treehead import console, records
 
@@ -231,11 +232,17 @@ def _verify(options: argparse.Namespace) -> int:
             found = records.verify(folder)
         for fault in found.faults.values():
             print(fault)
-        if found.unknown:
-            names = ", ".join(map(str, found.unknown[:3]))
-            more = f" and {len(found.unknown) - 3:,} more" if len(found.unknown) > 3 else ""
-            print(f"No record, so not checked: {names}{more}.")
-        good = len(found.files) - len(found.faults)
+        notes = {
+            "No record, so not checked": found.unknown,
+            "Read by a job, and there no more": found.absent,
+            "Your own or code, and changed since a job read it": found.edited,
+        }
+        for note, files in notes.items():
+            if files:
+                names = ", ".join(map(records.shown, files[:3]))
+                more = f" and {len(files) - 3:,} more" if len(files) > 3 else ""
+                print(f"{note}: {names}{more}.")
+        good = len(found.files) - len(found.faults.keys() & set(found.files))
         print(f"{folder}: {good:,} of {len(found.files):,} files are as they were made.")
         faults += len(found.faults)
     return int(faults > 0)

@@ -1,6 +1,7 @@
 """Files that are whole or absent, their hashes, and the one error that a user's mistake raises."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -29,6 +30,15 @@ _REMEDIES = {
     errno.EISDIR: "remove the folder",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "close other programs",
+    errno.EBUSY: "close what uses it",
+    errno.ETXTBSY: "close what uses it",
+    **dict.fromkeys(
+        (
+            *(errno.ESTALE, errno.ENOLCK, errno.EREMOTEIO, errno.ENOTCONN, errno.ETIMEDOUT),
+            *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+        ),
+        "check the network and its file systems",
+    ),
 }
 
 
@@ -88,9 +98,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """An error of the system without a name, as that of a write, or of our half file, names it."""
+    """An error of the system without a name, as that of a write, or of our half file, names it.
+
+    Raises:
+        InputError: the half file is gone.
+    """
     try:
         yield
+    except FileNotFoundError as error:
+        if not str(error.filename).endswith(".part"):
+            raise
+        raise InputError(
+            f"{path} was being written when its half file vanished, as when another run makes the "
+            "same file; run again when that has ended."
+        ) from error
     except OSError as error:
         if error.filename is None or str(error.filename).endswith(".part"):
             error.filename = str(path)
@@ -100,7 +121,7 @@ def _named(path: Path) -> Iterator[None]:
 def remove_halves(path: str | Path) -> None:
     """Remove what `replacing` left beside `path` when its process was killed."""
     path = Path(path)
-    for half in path.parent.glob(f".{path.name}.*.part"):
+    for half in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
         half.unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from treehead import records
 from treehead.artifacts import InputError, read_text
 from treehead.config import architectures, provenance, settings, stages
 
@@ -63,6 +64,7 @@ def recorded(results: str | Path) -> Config:
     path = Path(results, "config.yaml")
     if not path.exists():
         return {}
+    records.check([path])
     try:
         config = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:

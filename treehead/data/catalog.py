@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from treehead import console
+from treehead import console, records
 from treehead.artifacts import InputError, read_json, write_json
 from treehead.data import dataset, trees
 from treehead.data.sources import folder, lists, tables
@@ -80,19 +80,30 @@ def known(settings: dict[str, Any], path: str | Path, look: bool) -> Catalog:
     if source == "generated" or (names and source == _CIFAR100):
         return Catalog(names, None, {})
     used = {key: settings[key] for key in (*_USED, *_SPLIT)}
-    kept = read_json(path) if Path(path).is_file() else {}
-    same = isinstance(kept, dict) and kept.get("settings") == used
-    if not same or (look and not is_hub(settings["source"])):
+    kept = _kept(path)
+    if kept.get("settings") != used or (look and not is_hub(settings["source"])):
         with console.shown() if is_hub(source) else nullcontext():
             _, catalog = listed(opened(settings), settings)
         found = json.loads(json.dumps({"settings": used, **catalog._asdict()}))
         if found != kept:
-            write_json(path, found)
+            with records.kept([], [path]):
+                write_json(path, found)
         kept = found
     above = kept["above"] and tuple(map(tuple, kept["above"]))
     texts = {key: tuple(kept[key]) for key in ("names", "files", "remarks")}
     rest = {key: kept[key] for key in ("counts", "version", "configuration", "revision")}
     return Catalog(above=above, **texts, **rest)
+
+
+def _kept(path: str | Path) -> dict[str, Any]:
+    """What was found before; empty if nothing was, or if the file is damaged or of another form."""
+    try:
+        records.check([path])
+        found = read_json(path) if Path(path).is_file() else {}
+    except InputError:
+        return {}
+    known = isinstance(found, dict) and found.keys() == {"settings", *Catalog._fields}
+    return found if known else {}
 
 
 def is_hub(source: str) -> bool:

@@ -47,25 +47,28 @@ class Pixels:
     Args:
         path: an .npy file.
         rows: which of its images, int64 (n,); without them all.
+        digests: of all images of the file; each that is read is checked by its own.
     """
 
-    def __init__(self, path: str | Path, rows: np.ndarray | None = None) -> None:
+    def __init__(
+        self, path: str | Path, rows: np.ndarray | None = None, digests: np.ndarray | None = None
+    ) -> None:
         mapped = np.load(path, mmap_mode="r")
-        self._path, self._first = path, mapped.offset
+        self._path, self._first, self._digests = path, mapped.offset, digests
         self._rows = np.arange(len(mapped)) if rows is None else rows
         self.shape = (len(self._rows), *mapped.shape[1:])
         # Kept open, so that a file that replaces it is not read in the middle of a training.
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Pixels, (self._path, self._rows)
+        return Pixels, (self._path, self._rows, self._digests)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def part(self, places: slice) -> "Pixels":
         """Some of the images, of which none is read yet."""
-        return Pixels(self._path, self._rows[places])
+        return Pixels(self._path, self._rows[places], self._digests)
 
     def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
         rows = self._rows[places]
@@ -74,14 +77,20 @@ class Pixels:
         for image, row in zip(images, rows.tolist(), strict=True):
             if os.preadv(self._file.fileno(), [image], self._first + row * size) < size:
                 raise InputError(f"{self._path} ends before image {row}; delete it and run again.")
+            if self._digests is not None and digest(image).encode() != self._digests[row]:
+                raise InputError(
+                    f"{self._path}: image {row} changed since it was made; delete the file and run "
+                    "again."
+                )
         return images
 
 
 def digest(image: np.ndarray) -> str:
     """Hash of a decoded image: of its shape and its pixels."""
-    shape = ",".join(map(str, image.shape)).encode()
     # 128 bits at memory speed: a cryptographic hash takes as long as decoding a small JPEG.
-    return xxhash.xxh3_128_hexdigest(shape + b":" + image.tobytes())
+    found = xxhash.xxh3_128(b"%d,%d,%d:" % image.shape)
+    found.update(np.ascontiguousarray(image))
+    return found.hexdigest()
 
 
 def write_header(path: str | Path, n: int, size: int) -> int:
@@ -116,6 +125,12 @@ def write_table(path: str | Path, rows: list[Row]) -> None:
     columns = dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True))
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns, schema=SCHEMA), temporary, store_schema=False)
+
+
+def pixels(images: str | Path, table: str | Path, rows: np.ndarray | None = None) -> Pixels:
+    """Images of a file, or some rows of them, checked by the digests in their table as read."""
+    digests = _columns(table, "digest")["digest"].to_numpy(zero_copy_only=False)
+    return Pixels(images, rows, digests.astype("S32"))
 
 
 def labels(path: str | Path) -> np.ndarray:
@@ -157,7 +172,7 @@ def part(
             f"{table} has no images for {name}, since each class of train is a single picture or a "
             "single group; add pictures, or give a val split."
         )
-    return Pixels(images, rows), fine[rows]
+    return pixels(images, table, rows), fine[rows]
 
 
 def split(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import onnx
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from treehead import artifacts
+from treehead import artifacts, records
 from treehead.artifacts import InputError
 from treehead.config import architectures, outputs, settings
 from treehead.data import catalog, taxonomy
@@ -168,6 +168,7 @@ def _measured(results: Path, file: str) -> Report:
 
 
 def _optional(path: str | Path) -> Report:
+    records.check([path])
     return artifacts.read_json(path) if Path(path).exists() else {}
 
 

@@ -23,7 +23,7 @@ from treehead.backbones.backbone import Backbone
 from treehead.data.embeddings import Embeddings
 from treehead.data.taxonomy import Taxonomy
 from treehead.deploy import resizing
-from treehead.deploy.model import KEY, About
+from treehead.deploy.model import KEY, About, sealed
 from treehead.deploy.modules import HeadModule
 from treehead.deploy.packed import Packed
 from treehead.heads import fitting, packing
@@ -92,7 +92,7 @@ def export(classifier: Classifier, path: str | Path, whole: bool = False) -> Non
     onnx.helper.set_model_props(model, {KEY: json.dumps(asdict(classifier.about))})
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.write_bytes(sealed(model.SerializeToString(deterministic=True)))
 
 
 def temperature(logits: np.ndarray, label: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """A classifier file: what it is, and its probabilities. Needs no torch."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from treehead.artifacts import InputError, lacks_memory
 FORMAT = 1
 # Of the metadata that holds `About` as JSON.
 KEY = "treehead"
+# The bytes before the 64 digits of the last metadata, a SHA-256 of all that stands before them. A
+# message of protobuf may have a part of a repeated field at its end (protobuf.dev, "Encoding").
+_SEAL = b"\x72\x53\x0a\x0ftreehead.sha256\x12\x40"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Model:
         if not Path(path).is_file():
             raise InputError(f"{path} does not exist; give a results folder or classifier.onnx.")
         records.check([path])
+        _check_seal(path)
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -87,6 +92,22 @@ class Model:
             if lacks_memory(error):
                 raise
             raise _damaged(self.path, error) from error
+
+
+def sealed(content: bytes) -> bytes:
+    """The bytes of an ONNX file, with their own SHA-256 as one more of its metadata."""
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def _check_seal(path: str | Path) -> None:
+    """Check that a file is as `sealed` made it, wherever it was taken; others have no seal."""
+    found = Path(path).read_bytes()
+    content, seal = found[: -len(_SEAL) - 64], found[-len(_SEAL) - 64 :]
+    if seal.startswith(_SEAL) and found != sealed(content):
+        raise InputError(
+            f"{path} is not as treehead made it; take it again, or if you changed it yourself "
+            "remove treehead.sha256 from its metadata."
+        )
 
 
 def _damaged(path: str | Path, error: Exception) -> InputError:

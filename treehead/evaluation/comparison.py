@@ -17,7 +17,7 @@ LEVEL = 0.05
 
 COLUMNS = [
     *("head", "setting", "seeds", "accuracy_mean", "accuracy_sd", "macs_mean", "macs_p99"),
-    *("macs_worst", "other_ops", "parameters", "bytes", "p_value", "noninferior", "fit_seconds"),
+    *("macs_worst", "other_ops", "parameters", "bytes", "p_value", "noninferior"),
 ]
 # What the C of a head costs on the processor, if it was measured.
 ON_DEVICE = ["flash_bytes", "ram_bytes", "instructions_mean", "instructions_worst"]
@@ -29,13 +29,11 @@ class Measured(NamedTuple):
     Args:
         report: its metrics, as `heads.evaluate` gives them, with its name, module and setting.
         predictions: the true class `fine`, and a column for each precision and seed.
-        seconds: how long its job took for all seeds.
         instructions: its C's figures, as `instructions.count` gives them; None if not measured.
     """
 
     report: dict[str, Any]
     predictions: pd.DataFrame
-    seconds: float
     instructions: dict[str, Any] | None = None
 
 
@@ -64,7 +62,7 @@ def table(
             columns = [name for name in head.predictions if name.startswith(f"{precision}-")]
             marks = head.predictions[columns].to_numpy() == head.predictions[["fine"]].to_numpy()
             right[head.report["head"], precision] = marks.T
-            row = _row(head.report, precision, figures, head.seconds / len(columns))
+            row = _row(head.report, precision, figures)
             if head.instructions:
                 on_device = head.instructions["precisions"][precision]
                 row |= {name: on_device.get(name) for name in ON_DEVICE}
@@ -92,9 +90,7 @@ def table(
     return frame[[*COLUMNS, *(name for name in frame if name not in COLUMNS)]]
 
 
-def _row(
-    report: dict[str, Any], precision: str, figures: dict[str, Any], seconds: float
-) -> dict[str, Any]:
+def _row(report: dict[str, Any], precision: str, figures: dict[str, Any]) -> dict[str, Any]:
     low, high = figures["accuracy_ci95"]
     taken = ("accuracy_sd", "macs_mean", "macs_p99", "macs_worst", "other_ops", "parameters")
     return {
@@ -114,7 +110,6 @@ def _row(
         "imbalance_ratio": report["imbalance_ratio"],
         "calibration_error": figures["expected_calibration_error"],
         "mistake_severity": figures["mistake_severity"],
-        "fit_seconds": seconds,
     }
 
 

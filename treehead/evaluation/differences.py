@@ -116,13 +116,14 @@ def _read(folder: Path) -> dict[str, Figures]:
         raise InputError(f"{folder} is not a folder; give a results folder.")
     heads = (path.relative_to(folder).as_posix() for path in folder.glob("heads/*/metrics.json"))
     named = [METRICS, "backbone/metrics.json", "chosen.json", *sorted(heads)]
-    found = {file: _figures(folder, file) for file in named if (folder / file).exists()}
-    if not found:
+    there = [file for file in named if (folder / file).exists()]
+    if not there:
         raise InputError(
             f"{folder} is unfinished, it has no metrics; make them with "
             f"{outputs.making(folder, METRICS)}."
         )
-    records.check([*(folder / file for file in found), folder / _CONFIG])
+    records.check(folder / file for file in there)
+    found = {file: _figures(folder, file) for file in there}
     config = outputs.recorded(folder)
     return ({_CONFIG: _settings(config)} if config else {}) | found
 

@@ -57,7 +57,11 @@ class Checkpoint:
         remove_halves(self.path)
         there = [path for path in (self.path, self.older) if path.is_file()]
         for path, instead in zip(there, [*there[1:], "its beginning"], strict=False):
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                say(f"{path} can't be read ({error.strerror}); training starts from {instead}.")
+                continue
             digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
             if hashlib.sha256(content).digest() == digest:
                 return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

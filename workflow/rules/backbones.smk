@@ -22,7 +22,8 @@ rule export_backbone:
     input:
         **COMPLETING,
         weights="{model}/backbone/weights.safetensors",
-        train=f"{DATASET}/train.npy",
+        images=f"{DATASET}/train.npy",
+        table=f"{DATASET}/train.parquet",
         code=code("export_backbone", network=True),
     output:
         "{model}/backbone/backbone.onnx",
@@ -90,7 +91,6 @@ if SHARDS > 1:
         """The shards of a split as one file."""
         input:
             shards=expand("{{model}}/embeddings/{{split}}/{shard}.safetensors", shard=range(SHARDS)),
-            images=lambda wildcards: f"{DATASET}/{file_of(wildcards.split)}.npy",
             code=code("join_embeddings"),
         output:
             "{model}/embeddings/{split}.safetensors",

@@ -91,7 +91,6 @@ rule compare_heads:
     input:
         metrics=expand("{{model}}/heads/{head}/metrics.json", head=HEADS),
         predictions=expand("{{model}}/heads/{head}/predictions.parquet", head=HEADS),
-        seconds=expand("{{model}}/benchmarks/fit_head/{head}.tsv", head=HEADS),
         instructions=branch(
             config["comparison"]["processor"],
             then=expand("{{model}}/heads/{head}/instructions.json", head=HEADS),

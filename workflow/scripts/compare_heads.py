@@ -11,9 +11,8 @@ given = snakemake.input
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     reports = map(artifacts.read_json, given.metrics)
     predictions = map(pandas.read_parquet, given.predictions)
-    seconds = [pandas.read_csv(path, sep="\t")["s"].iloc[0] for path in given.seconds]
     instructions = map(artifacts.read_json, given.instructions)
-    each = zip_longest(reports, predictions, seconds, instructions)
+    each = zip_longest(reports, predictions, instructions)
     frame = comparison.table(
         [comparison.Measured(*one) for one in each], **snakemake.params.comparison
     )

@@ -4,12 +4,13 @@ from treehead import console, records
 from treehead.data import dataset, taxonomy
 from treehead.report import figures
 
-settings = snakemake.params.dataset
-with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
-    tree = taxonomy.read(snakemake.input.taxonomy)
-    fine = dataset.labels(snakemake.input.table)
+settings, given = snakemake.params.dataset, snakemake.input
+by_row = [given.images]
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output, by_row):
+    tree = taxonomy.read(given.taxonomy)
+    fine = dataset.labels(given.table)
     rows = dataset.first_of_each(fine, 4)
-    images = dataset.Pixels(snakemake.input.images)[rows]
+    images = dataset.pixels(given.images, given.table)[rows]
     figures.save(
         figures.contact_sheet(images, fine[rows], tree, settings["title"]), snakemake.output[0]
     )

@@ -6,9 +6,8 @@ from treehead.data import dataset, embeddings
 from treehead.training import compute
 
 settings, split, given = snakemake.params.embed, snakemake.wildcards.split, snakemake.input
-# Of shards, the job that joins them checks the images, which would be read whole for each.
-checked = given if settings["shards"] == 1 else [path for path in given if path != given.images]
-with console.job(snakemake.log[0]), records.kept(checked, snakemake.output):
+by_row = [given.images]
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output, by_row):
     images, fine = dataset.part(given.images, given.table, split, settings["split"])
     rows = embeddings.shard(len(fine), settings["shard"], settings["shards"])
     network = inputs.complete(settings["network"], given.brought, given.statistics)

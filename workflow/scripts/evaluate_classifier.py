@@ -5,7 +5,8 @@ from treehead.deploy.model import Model
 from treehead.evaluation import deployed
 
 given = snakemake.input
-with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
+by_row = [given.images]
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output, by_row):
     model = Model(given.classifier, snakemake.threads)
     expected = deployed.of_pipeline(model.about, given.predictions)
     report = deployed.on_test(model, given.images, given.table, expected)

@@ -36,5 +36,6 @@ def main() -> None:
 
 # Processes that torch starts import this file once more, under another name.
 if __name__ == "__main__":
-    with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
+    by_row = [snakemake.input.images]
+    with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output, by_row):
         main()

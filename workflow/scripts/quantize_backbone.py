@@ -9,7 +9,8 @@ from treehead.data import dataset
 from treehead.training import checkpoint, compute, distillation
 
 settings, given, made = snakemake.params.quantize, snakemake.input, snakemake.output
-with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
+by_row = [given.images]
+with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output, by_row):
     network = inputs.complete(settings["network"], given.brought, given.statistics)
     settings = settings | {"network": network, "device": compute.device(settings, "embed")}
     backbone = build(**network)
