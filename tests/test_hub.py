@@ -275,7 +275,20 @@ def test_an_unreachable_host_is_an_error_within_seconds(fetch: Fetch, target: Pa
     error = sentence(fetch(endpoint), target)
     assert time.monotonic() - start < 10
     assert f"{endpoint} is unreachable" in error
-    assert "check the network and HF_ENDPOINT, or give a local copy in backbone.weights" in error
+    assert (
+        "check the network, its proxy and HF_ENDPOINT, or give a local copy in backbone.weights"
+        in error
+    )
+
+
+@pytest.mark.fault("a proxy that is set wrong", "one sentence within seconds")
+def test_a_wrong_proxy_is_an_error_within_seconds(fetch: Fetch, target: Path):
+    start = time.monotonic()
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), closed_port())
+    error = sentence(fetch("http://hub.invalid", proxies), target)
+    assert time.monotonic() - start < 10
+    assert "http://hub.invalid is unreachable" in error
+    assert "check the network, its proxy and HF_ENDPOINT" in error
 
 
 @pytest.mark.fault("the hub is unreachable and the file is cached", "the cached file")

@@ -490,4 +490,4 @@ def test_an_unreachable_host_is_an_error_within_seconds(home: Path, revision: st
         error = look("yan/pets", revision=revision)["error"]
     assert time.monotonic() - start < 10
     assert f"{endpoint} is unreachable" in error
-    assert "check the network and HF_ENDPOINT" in error
+    assert "check the network, its proxy and HF_ENDPOINT" in error

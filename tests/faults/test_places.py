@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import psutil
@@ -179,9 +180,8 @@ def test_what_is_deleted_between_two_runs_changes_no_byte(
     for path in list(project.folder.glob(lost)):
         shutil.rmtree(path)
     project.run(*targets)
-    again, whole = made(project.folder), made(own_run.folder)
-    assert again.items() <= whole.items()
-    assert again[METRICS] == whole[METRICS]
+    for path, digest in made(own_run.folder).items():
+        assert sha256((project.folder / path).read_bytes()).hexdigest() == digest, path
 
 
 @pytest.mark.fault("a folder stands where a file is to be made", "one sentence")
@@ -190,7 +190,8 @@ def test_a_folder_in_the_place_of_a_file_is_told(own_run: Project, tmp_path: Pat
     (project.folder / METRICS / "inside").mkdir(parents=True)
     failed = project.snakemake("--cores=1", "--", *targets)
     assert failed.returncode == 1
-    assert "metrics.json" in failed.stderr
+    told = f"Error: {METRICS} can't be read or written (Is a directory); remove the folder, and run"
+    assert told in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
@@ -204,9 +205,7 @@ def test_a_second_run_at_once_is_refused(own_run: Project, tmp_path: Path):
         wait_for(first, "embed")
         second = project.snakemake("--cores=1", "--", *targets)
         assert second.returncode == 1
-        assert "could not be locked" in second.stderr.lower() + second.stdout.lower() or (
-            "lock" in second.stderr.lower()
-        )
+        assert "Error: Directory cannot be locked." in second.stderr
         assert "Traceback" not in second.stderr
         assert first.wait() == 0
     assert made(project.folder) == made(own_run.folder)

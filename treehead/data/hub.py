@@ -40,7 +40,7 @@ REASONS = {
     errors.FileMetadataError: "{endpoint} does not answer like a hub; check HF_ENDPOINT and the"
     " proxy",
     httpx2.HTTPError: "{endpoint} is unreachable or dropped the connection ({detail}); check the"
-    " network and HF_ENDPOINT",
+    " network, its proxy and HF_ENDPOINT",
     RuntimeError: _XET,
     ConnectionError: _XET,
     OSError: "{detail}; fix that and run again",
