@@ -47,6 +47,7 @@ test: $(DEV)
 
 # --interruptions=5 --mutations=100 in FAULTS takes minutes.
 faults: $(DEV)
+	rm -f .pytest_cache/faults.xml
 	-$(BIN)/python -m pytest -m "fault or instrument" -o "norecursedirs=.*" --junitxml=.pytest_cache/faults.xml $(FAULTS)
 	$(BIN)/python tests/reliability.py .pytest_cache/faults.xml
 

@@ -1,4 +1,6 @@
-"""What the records of files cost a run: hashing what each job read and made, and writing them.
+"""What the records of files cost a run at most: hashing all that jobs read and made, and writing.
+
+Images count whole for each job, which itself checks only those that it reads, by a faster digest.
 
 All is done once more, job by job; files of one folder that were made from the same are of one job.
 

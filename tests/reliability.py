@@ -17,11 +17,16 @@ INTRODUCTION = """\
 # Reliability
 
 Each row is a fault that a test causes, what treehead promises for it, and what happened when it
-last ran, in one call or in several of
+last ran. This writes the page:
 
     make faults
 
-which writes this page; what did not run yet has no row. A sentence is one error line that names the
+Parts of it may run apart, and the page be written of all of them; what did not run has no row:
+
+    pytest -m fault -o "norecursedirs=.*" --junitxml=part.xml tests/faults/test_writes.py
+    python tests/reliability.py whole.xml part.xml
+
+A sentence is one error line that names the
 file, key or row and the remedy; there is no traceback then. "Same bytes" are those of each file
 from the images to the metrics of a run that nothing disturbed. A test of several cases has as many
 as are stated; with FAULTS="--interruptions=5 --mutations=100" there are fewer. The tests run
