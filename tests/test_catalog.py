@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from own import CLASSES, settings
 from test_folder import laid
 
-from treehead.artifacts import InputError
+from treehead.artifacts import InputError, sha256
 from treehead.data import catalog
 from treehead.data.catalog import Catalog, Listing
 from treehead.data.sources.source import Entry, Source
@@ -47,7 +47,6 @@ def repeated(*labels: str | int, times: int = 5) -> list[Entry]:
         (("b", "a", "C"), ("C", "a", "b")),
         ((0, 1, 2), ("class 0", "class 1", "class 2")),
         ((1, 2, 10), ("class 1", "class 2", "class 10")),
-        ((-1, 1), ("class -1", "class 1")),
     ],
 )
 def test_classes_are_numbered_from_0_in_the_order_of_names_or_numbers(labels, names):
@@ -200,6 +199,46 @@ def test_classes_that_differ_only_in_case_are_told_but_may_be_letters():
     _, found = listed(repeated("a", "A", "b"))
     assert found.names == ("A", "a", "b")
     assert "the classes A and a differ only in case" in found.remarks
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("cat", "cat "),
+        ("big cat", "big\u00a0cat"),
+        ("big cat", "big  cat"),
+        ("Cat", "cat "),
+        ("caf\u00e9", "cafe\u0301"),
+        ("1", "01"),
+        ("1", "+1"),
+    ],
+)
+def test_names_that_people_take_for_one_class_are_told(one: str, other: str):
+    """By a code where both would look the same."""
+    with pytest.raises(
+        InputError, match=r"mine: the classes .* and .* differ only in case"
+    ) as error:
+        listed(repeated(one, other, "dog"))
+    assert any(all(map(str(error.value).count, map(show, (one, other)))) for show in (repr, ascii))
+
+
+def test_names_that_only_resemble_one_another_are_classes():
+    names = ("-1 degree", "1 degree", "10", "100", "a", "aa", "x2", "x\u00b2")
+    assert listed(repeated(*names))[1].names == names
+
+
+def test_groups_that_people_take_for_one_are_told():
+    told = [("a", "train", ("fruit",)), ("b", "train", ("Fruit",)), ("a", "test", ("fruit",))]
+    with pytest.raises(InputError, match="the groups 'Fruit' and 'fruit' differ only in case, spa"):
+        listed(entries(*told))
+
+
+@pytest.mark.parametrize("labels", [(-1, 0, 1), (-1, 1), (-3, 0)])
+def test_a_negative_number_is_no_class(labels: tuple):
+    """Of two classes -1 and 1 neither is left out: the user says what they are."""
+    sentence = f"row 0: the label is {labels[0]}, and classes are numbered from 0; remove pictures"
+    with pytest.raises(InputError, match=sentence):
+        listed(repeated(*labels))
 
 
 def test_what_a_source_has_left_out_is_told():
@@ -424,6 +463,40 @@ def test_owner_and_name_are_the_hubs_unless_there_is_such_a_folder(
     (tmp_path / "here/data").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert catalog.is_hub(source) is hub
+
+
+def test_columns_of_a_folder_of_pictures_are_told(tmp_path: Path):
+    source = own.folders(tmp_path / "given")
+    with pytest.raises(
+        InputError, match=r"dataset\.columns\.label names a column, but .* is a fol"
+    ):
+        looked(source, columns={"label": "species"})
+    assert looked(source, columns={"split": None})[1].names == CLASSES
+
+
+def test_the_hash_of_a_split_is_that_of_its_table(tmp_path: Path):
+    folder = parquet(tmp_path / "given", "fit.parquet", "holdout-1.parquet", "holdout-2.parquet")
+    splits, right = {"train": "fit", "test": "holdout"}, sha256(folder / "fit.parquet")
+    pins = {"fit": right, "holdout": None}
+    assert looked(folder, splits=splits, sha256=pins)[1] == looked(folder, splits=splits)[1]
+    sentence = rf"fit\.parquet has the SHA-256 {right}, and dataset\.sha256\.fit is {'0' * 64}; put"
+    with pytest.raises(InputError, match=sentence):
+        looked(folder, splits=splits, sha256={"fit": "0" * 64})
+    for split, count in (("holdout", 2), ("trian", "no")):
+        with pytest.raises(InputError, match=rf"sha256\.{split} is the hash .* has {count} lists"):
+            looked(folder, splits=splits, sha256={split: right})
+
+
+def test_pins_of_the_hub_are_told_beside_local_data(tmp_path: Path):
+    """As of a layer of local files over one of the hub's."""
+    source = own.shards(tmp_path / "given")
+    remark = (
+        "dataset.configuration and dataset.revision and the dataset.sha256 beside it are of the "
+        "hub and are not compared with these files"
+    )
+    pins = {"revision": "0" * 40, "configuration": "full", "sha256": {"train": "0" * 64}}
+    assert remark in looked(source, **pins)[1].remarks
+    assert not any("hub" in each for each in looked(source)[1].remarks)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import torch
 from own import encoded, noise
 from test_compact_heads import CLASSES, DIM, HEADS, LOOP, data, fit_one
 
+from treehead import console
 from treehead.artifacts import InputError
 from treehead.backbones.backbone import build
 from treehead.data import pictures
@@ -220,6 +221,18 @@ def test_labels_that_are_no_names_of_the_classifier_are_told(
     (tmp_path / "list.csv").write_text("\n".join(lines))
     with pytest.raises(InputError, match=sentence):
         labelled.look(str(tmp_path / "list.csv"), ABOUT)
+
+
+def test_pictures_without_a_label_are_left_out_and_told(tmp_path: Path, capsys):
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes(encoded(noise(0)))
+    (tmp_path / "classes.csv").write_text(f"class name,class id\n{ABOUT.classes[1]},0\n")
+    (tmp_path / "list.csv").write_text("path,label\n0.png,-1\n1.png,0\n")
+    with console.shown():
+        found = labelled.look(str(tmp_path / "list.csv"), ABOUT)
+    assert list(found.source.read(found.rows)) == [tmp_path / "1.png"]
+    assert found.label.tolist() == [1]
+    assert "left out: 1 with the label -1, which is none" in capsys.readouterr().err
 
 
 def test_the_c_of_a_head_of_floats_is_that_of_its_whole_numbers():

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -10,6 +12,7 @@ from PIL import Image
 from snakemake.utils import update_config
 
 from treehead.__main__ import main
+from treehead.artifacts import InputError
 from treehead.backbones.backbone import network_of
 from treehead.config import draft, settings
 from treehead.data import catalog
@@ -110,6 +113,58 @@ def test_the_network_is_that_of_the_weights_with_its_settings(project: Path):
     assert (backbone["architecture"], backbone["weights"]) == ("airbench", "../own.pth")
     assert backbone["airbench"] == {"widths": [8, 16]}
     assert backbone["image_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("set #2", "set-2"),
+        ("a: b", "a-b"),
+        ("- [x], {y}", "x-y"),
+        ("2023", "2023"),
+        ("010", "010"),
+        ("no", "no"),
+        ("'quoted' \"twice\"", "quoted-twice"),
+        ("ends with a space ", "ends-with-a-space"),
+    ],
+)
+def test_the_layer_reads_what_was_looked_at_whatever_its_name(project: Path, folder: str, name):
+    """And nothing beside it, such as the folder `set` for `set #2`."""
+    shutil.copytree("../My Food", f"../{folder}")
+    shutil.copytree("../My Food/train/fruit", "../set")
+    shutil.copytree("../My Food/train/fruit", "../ends with a space")
+    assert main(["init", f"../{folder}", "--out", "config/my own.yaml"]) == 0
+    text = Path("config/my own.yaml").read_text()
+    read = yaml.safe_load(text)["dataset"]
+    assert (read["source"], read["name"]) == (f"../{folder}", name)
+    assert "--configfile 'config/my own.yaml' -- " in text
+    if "{" not in folder:
+        config = merged("config/my own.yaml")
+        assert config["dataset"]["source"] == f"../{folder}"
+        assert config["dataset"]["classes"] == 4
+
+
+def test_a_name_of_a_class_is_no_line_of_the_layer(project: Path):
+    """It may be in a remark, and a comment ends with its line."""
+    names = ("a\nseed: 5\nx", "A\nseed: 5\nx")
+    contents = [path.read_bytes() for path in sorted(Path("../My Food").rglob("*.png"))]
+    labels = [names[at % 2] for at in range(len(contents))]
+    pq.write_table(pa.table({"image": contents, "label": labels}), "../pair.parquet")
+    assert main(["init", "../pair.parquet"]) == 0
+    text = Path("config/pair.yaml").read_text()
+    assert "# Note: the classes A seed: 5 x and a seed: 5 x differ only in case." in text
+    assert "seed" not in yaml.safe_load(text)
+
+
+def test_a_layer_that_does_not_read_back_is_told():
+    start = draft.Start("phinet", "hub", {}, 160, (60, 160))
+    text = "{dataset: {name: set, source: %s}, backbone: {architecture: phinet, weights: hub}}"
+    chosen = {"name": "set", "source": "set 2"}
+    draft._check_read_back(text % "set 2", chosen, start)
+    with pytest.raises(
+        InputError, match=r"dataset\.source 'set 2' can't be written as YAML; renam"
+    ):
+        draft._check_read_back(text % "set", chosen, start)
 
 
 def test_weights_of_no_network_that_we_know_are_told_before_the_pictures_are_read(

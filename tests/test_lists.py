@@ -206,6 +206,18 @@ def test_classes_csv_names_numbers(tmp_path: Path):
     assert f"{tmp_path}/classes.csv names the classes" in source.remarks
 
 
+def test_lines_with_the_hubs_number_for_no_label_are_left_out_and_counted(tmp_path: Path):
+    laid(tmp_path, *PICTURES)
+    (tmp_path / "classes.csv").write_text(NAMES + "fir,1,tree,1\ncat,0,pet,0\n")
+    source = looked(tmp_path, "a/1.png, 1, 1\na/2.png, -1, 0\nb/1.png, 0, 0\n")
+    assert told(source) == [
+        ("a/1.png", "fir", ("tree",), None),
+        ("b/1.png", "cat", ("pet",), None),
+    ]
+    assert list(source.read([1])) == [tmp_path / "b/1.png"]
+    assert source.skipped == {"with the label -1, which is none": 1}
+
+
 def test_classes_csv_does_not_count_beside_names(tmp_path: Path):
     laid(tmp_path, *PICTURES)
     (tmp_path / "classes.csv").write_text(NAMES + "fir,0,tree,0\n")
@@ -273,6 +285,12 @@ def test_a_line_that_is_there_twice_counts_once(tmp_path: Path):
         ("path,label\na/1.png,cat\na/1.png,dog\n", r"line 3: a/1\.png is also in .*line 2, with "),
         ("path,label,split\na/1.png,c,train\na/1.png,c,test\n", "line 3: .* another label or spl"),
         ("path,label,label\na/1.png,c,d\n", "has the column label twice; rename one"),
+        (
+            "path,Label,label\na/1.png,c,d\n",
+            r"the columns 'Label' and 'label', each of which may be the label; name one of them in "
+            r"dataset\.columns\.label, or rename the other",
+        ),
+        ("path,label,my split,Split,split\na/1.png,c,1,train,test\n", "'Split' and 'split', each"),
         (b"path,label\na/1.png,caf\xe9\n", "is not UTF-8 text .*; save it as UTF-8"),
     ],
     ids=str,

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -470,6 +471,45 @@ def test_a_key_that_a_layer_has_twice_is_refused(tmp_path: Path, text: str, sent
         settings.keys(tmp_path / "a.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: 1\nseed: 010\n", "line 2: seed is 010, which YAML reads as 8; write a number without"),
+        ("child: {l2: -007}", "line 1: child.l2 is -007, which YAML reads as -7"),
+        ("x:\n- 1\n- 1:30\n", "line 3: x.1 is 1:30, which YAML reads as 90"),
+        ("x: 1:30.5", "x is 1:30.5, which YAML reads as 90.5"),
+        ("x: 0_10", "x is 0_10, which YAML reads as 8"),
+        ("sha256: {010: x}", "sha256.010 is 010, which YAML reads as 8"),
+        ('{"seed": 010}', "seed is 010, which YAML reads as 8"),
+        ("x:\n- {until: 1, until: 2}\n", "line 2: until is there again; keep one"),
+    ],
+)
+def test_a_number_that_yaml_takes_for_another_is_refused(tmp_path: Path, text: str, sentence: str):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"a\.yaml, .*{sentence}"):
+        settings.keys(tmp_path / "a.yaml")
+
+
+def test_other_numbers_and_texts_are_what_they_look_like(tmp_path: Path):
+    text = "[0, 10, -3, 0.5, 00.5, 1e-4, 0x1f, 1_000, '010', \"1:30\", node:29400, 2020-01-01]"
+    (tmp_path / "a.yaml").write_text(f"x: {text}")
+    assert settings.keys(tmp_path / "a.yaml") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "sentence"),
+    [
+        ("seed", "010", "seed is 010, which YAML reads as 8; write a number without leading zeros"),
+        ("seed", "1:30", "seed is 1:30, which YAML reads as 90"),
+        ("child", "{input: features, l2: 010}", "child.l2 is 010, which YAML reads as 8"),
+        ("seeds", ["0", "010"], "seeds.1 is 010, which YAML reads as 8"),
+    ],
+)
+def test_a_command_line_is_read_as_a_file_is(config: dict, key: str, text, sentence: str):
+    with pytest.raises(InputError, match=f"Config: {sentence}"):
+        settings.check(changed(config, key, text), SCHEMA)
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
 def test_no_shipped_config_has_a_key_twice(layer: Path):
     assert set(settings.keys(layer)) == set(loaded(layer))
@@ -506,6 +546,61 @@ def test_settings_that_do_not_go_together_are_told(config: dict, changes: dict, 
     for key, value in changes.items():
         changed(config, key, value)
     with pytest.raises(InputError, match=sentence):
+        settings.check(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"backbone.sha256": "0" * 64},
+            r"backbone\.weights is scratch; set backbone\.sha256 to nul",
+        ),
+        ({"backbone.revision": "0" * 40}, r"weights is scratch; set backbone\.revision to main"),
+        (
+            {
+                "backbone.architecture": "torchvision/resnet18",
+                "backbone.weights": "torchvision",
+                "backbone.sha256": "0" * 64,
+            },
+            r"sha256 is the hash of a file, and backbone\.weights is torchvision; set backbone\.",
+        ),
+        ({"dataset.revision": "main"}, r"dataset\.revision is of data that are read, and demo100"),
+        ({"dataset.configuration": "a"}, r"dataset\.configuration is of data that are read"),
+        ({"dataset.sha256": {"train": "0" * 64}}, r"dataset\.sha256 is of data that are read"),
+        ({"dataset.splits": {"train": "fit"}}, r"dataset\.splits is of data that are read"),
+        ({"dataset.columns": {"label": "x"}}, r"dataset\.columns is of data that are read"),
+    ],
+)
+def test_a_pin_that_holds_nothing_is_told(config: dict, changes: dict, sentence: str):
+    for key, value in changes.items():
+        changed(config, key, value)
+    with pytest.raises(InputError, match=sentence):
+        settings.check(config, SCHEMA)
+
+
+def test_the_hash_of_a_weights_file_is_checked(config: dict, tmp_path: Path):
+    path = tmp_path / "w.pt"
+    path.write_bytes(b"mine")
+    right = sha256(b"mine").hexdigest()
+    changed(config, "finetune.epochs", 0)
+    changed(config, "backbone.weights", str(path))
+    settings.check(changed(config, "backbone.sha256", right), SCHEMA)
+    path.write_bytes(b"another")
+    sentence = (
+        rf"w\.pt of backbone\.weights has the SHA-256 .*, and backbone\.sha256 is {right}; put"
+    )
+    with pytest.raises(InputError, match=sentence):
+        settings.check(config, SCHEMA)
+
+
+def test_the_hash_of_an_index_does_not_hold_its_shards(config: dict, tmp_path: Path):
+    path = tmp_path / "w.index.json"
+    path.write_text('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}')
+    changed(config, "finetune.epochs", 0)
+    changed(config, "backbone.weights", str(path))
+    changed(config, "backbone.sha256", sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(InputError, match=r"hash of one file, and .*json is the index of 2; set"):
         settings.check(config, SCHEMA)
 
 

@@ -62,6 +62,8 @@ def test_a_right_value_gets_the_type_of_its_annotation(annotation: str, given, r
         ("int", 3.0, "a.x is 3.0; use a whole number."),
         ("int", "3.0", 'a.x is "3.0"; use a whole number.'),
         ("int", True, "a.x is true; use a whole number."),
+        ("int", "010", 'a.x is "010"; use a whole number.'),
+        ("int | float", "-007", 'a.x is "-007"; use a number.'),
         ("float", "inf", 'a.x is "inf"; use a number.'),
         ("float", float("nan"), "a.x is NaN; use a number."),
         ("bool", 1, "a.x is 1; use true or false."),

@@ -149,6 +149,53 @@ def test_split_and_group_are_taken_where_they_are(path: Path):
     ]
 
 
+def test_names_and_groups_have_no_spaces_around_them_as_in_lists(path: Path):
+    """One that is empty then is no group, and its pictures stand alone."""
+    columns = {
+        "label": ["cat", " cat", "cat\u00a0"],
+        "parent": ["pet", "pet ", "pet"],
+        "split": ["train", "train ", " test"],
+        "group": ["x ", "", " "],
+    }
+    source = looked(stored(path, three(**columns)))
+    assert [tuple(entry)[1:] for entry in source.entries] == [
+        ("cat", "train", ("pet",), "x"),
+        ("cat", "train", ("pet",), None),
+        ("cat", "test", ("pet",), None),
+    ]
+
+
+def test_rows_with_the_hubs_number_for_no_label_are_left_out_and_counted(path: Path):
+    names = ("pear", "leek", "beet", "apple")
+    whole = own.table(of("train")[:3], label=lambda label: 0)
+    whole = whole.set_column(whole.column_names.index("label"), "label", pa.array([3, -1, 0]))
+    source = looked(stored(path, own.with_features(whole, names)))
+    assert [entry.label for entry in source.entries] == [3, 0]
+    assert list(source.read([1])) == [of("train")[2].png()]
+    assert source.skipped == {"with the label -1, which is none": 1}
+
+
+def test_of_columns_that_are_called_alike_the_settings_name_one(path: Path):
+    """Neither the first nor the last is taken unasked."""
+    stored(path, three(label=[0, 0, 1], Label=[1, 0, 0]))
+    sentence = (
+        r"mine\.parquet has the columns 'label' and 'Label', each of which may be the label; name "
+        r"one of them in dataset\.columns\.label, or rename the other"
+    )
+    with pytest.raises(InputError, match=sentence):
+        looked(path)
+    for name, labels in (("label", [0, 0, 1]), ("Label", [1, 0, 0])):
+        found = looked(path, columns={"label": name}).entries
+        assert [entry.label for entry in found] == labels
+
+
+def test_two_columns_of_one_name_are_told(path: Path):
+    arrays = [pa.array(three()["image"]), pa.array([0, 0, 1]), pa.array([1, 0, 0])]
+    stored(path, pa.table(arrays, names=["image", "label", "label"]))
+    with pytest.raises(InputError, match=r"mine\.parquet has the column label twice; rename one"):
+        looked(path)
+
+
 def test_rows_of_other_splits_than_the_settings_name_are_left_out(path: Path):
     stored(path, three(split=["a", "b", "c"]))
     source = looked(path, splits={"train": "a", "test": "c"})
@@ -213,6 +260,7 @@ STRUCT_OF_TEXT = [{"bytes": "png"}] * 3
         ({"label": [True, False, True]}, "column label is bool; write it as whole numbers or as"),
         ({"label": [0, None, 1]}, "row 1: label is empty; correct or remove that row"),
         ({"label": ["a", "b", ""]}, "row 2: label is empty"),
+        ({"label": ["a", "b", " "]}, "row 2: label is empty"),
         ({"label": [None, -1, None]}, "column label has no labels; name another one in dataset.c"),
         ({"coarse_label": [0, 0, None]}, "row 2: coarse_label is empty"),
         ({"split": ["train", None, "test"]}, "row 1: split is empty"),

@@ -150,9 +150,61 @@ def test_names_that_are_digits_are_names_among_names(tmp_path: Path):
     assert trees.read(path, FOUR[:3]).classes == ((2, 0), (1,))
 
 
-def test_the_files_own_names_come_before_those_of_the_data_set(tmp_path: Path):
+def test_a_file_names_the_classes_of_data_that_have_numbers_alone(tmp_path: Path):
     path = written(tmp_path, {"x": ["w"], "y": ["z"]}, fine_names=["w", "z"])
-    assert trees.read(path, ("fig", "pear")).fine_names == ("w", "z")
+    assert trees.read(path, FOUR[:2]).fine_names == ("w", "z")
+    assert trees.read(path, ("w", "z")).fine_names == ("w", "z")
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["w", "z"], "'w' as class 0, which is 'fig' in the data; give the names of the data in t"),
+        (["pear", "fig"], "'pear' as class 0, which is 'fig' in the data"),
+        (["fig", "Pear"], "'Pear' as class 1, which is 'pear' in the data"),
+        (["fig", "fig"], "'fig' as class 1, which is 'pear' in the data"),
+    ],
+)
+def test_a_file_does_not_rename_classes_that_have_names(tmp_path: Path, names, sentence: str):
+    path = written(tmp_path, {"x": [0], "y": [1]}, fine_names=names)
+    with pytest.raises(InputError, match=rf"tree\.json: fine_names has {sentence}"):
+        trees.read(path, ("fig", "pear"))
+
+
+@pytest.mark.parametrize("key", ["fine_names", "parent_names"])
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["cat", "cat"], "two .* are called 'cat'; rename one"),
+        (["Cat", "cat"], "'Cat' and 'cat' differ only in case"),
+        (["cat", "cat\u00a0"], r"'cat' and 'cat\\xa0' differ only"),
+        (["caf\u00e9", "cafe\u0301"], r"'caf\\xe9' and 'cafe\\u0301' differ only"),
+        (["cat", " "], "must be a list of 2 names"),
+        (["cat", None], "must be a list of 2 names"),
+    ],
+)
+def test_names_that_people_take_for_one_are_told(tmp_path: Path, key: str, names, sentence: str):
+    path = written(tmp_path, {"0": [0], "1": [1]}, **{key: names})
+    with pytest.raises(InputError, match=rf"tree\.json.*{sentence}"):
+        trees.read(path, FOUR[:2])
+
+
+def test_letters_are_told_apart_by_case(tmp_path: Path):
+    path = written(tmp_path, {"0": [0], "1": [1]}, fine_names=["A", "a"])
+    assert trees.read(path, FOUR[:2]).fine_names == ("A", "a")
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"fruit": ["fig", "pear"], "Fruit": ["rose", "plum"]},
+        {"fruit ": {"a": ["fig"], "b": ["pear"]}, "fruit": {"c": ["rose"], "d": ["plum"]}},
+        {"fig": "fruit", "pear": "fruit", "rose": "Fruit", "plum": "fruit"},
+    ],
+)
+def test_parents_that_people_take_for_one_are_told(tmp_path: Path, tree: dict):
+    with pytest.raises(InputError, match=r"tree\.json: the parents '.*' and '.*' differ only in c"):
+        trees.read(written(tmp_path, tree), FRUIT)
 
 
 @pytest.mark.parametrize(

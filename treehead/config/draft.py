@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import shlex
 import textwrap
 import time
 from pathlib import Path
@@ -136,6 +137,7 @@ def write(path: str, source: str, weights: str, defaults: dict[str, Any]) -> str
     sizes = np.bincount(np.array(listing.labels)[in_train]).tolist()
     seen = _look(opened, listing, settings)
     text = _layer(path, settings, start, found, sizes, seen)
+    _check_read_back(text, settings, start)
     write_text(path, text)
     return text
 
@@ -213,15 +215,15 @@ def _layer(
     small = n < _SMALL
     epochs = round(_SECONDS * speed * (at / size) ** 2 / n)
     return _LAYER.format(
-        about="\n".join(f"# {line}" for line in _about(settings["source"], found, sizes, seen)),
-        layers=path if scratch else f"config/finetune.yaml {path}",
+        about="\n".join(map(_comment, _about(settings["source"], found, sizes, seen))),
+        layers=shlex.quote(path) if scratch else f"config/finetune.yaml {shlex.quote(path)}",
         results=f"results/{settings['name']}",
-        name=settings["name"],
-        source=settings["source"],
+        name=_scalar(settings["name"]),
+        source=_scalar(settings["source"]),
         side=side,
         tree=_tree(found),
         architecture=start.architecture,
-        weights=start.weights,
+        weights=_scalar(start.weights),
         size=size,
         own=_own(start),
         epochs=min(max(epochs, 1), 60),
@@ -230,6 +232,27 @@ def _layer(
         more=", and have more decay, since train is small" if small else "",
         decay="\n  epochs: 16\n  weight_decay: 2" if small else "",
     )
+
+
+def _comment(line: str) -> str:
+    """A line of a comment, whatever the names in it hold."""
+    return "# " + "".join(letter if letter.isprintable() else " " for letter in line)
+
+
+def _scalar(text: str) -> str:
+    """A text as YAML, in quotes if it needs them."""
+    return yaml.safe_dump([text], default_flow_style=True, width=math.inf, allow_unicode=True)[1:-2]
+
+
+def _check_read_back(text: str, settings: dict[str, Any], start: Start) -> None:
+    """Check that a run would read from the layer what was looked at."""
+    read = yaml.safe_load(text)
+    places = {("dataset", key): settings[key] for key in ("name", "source")} | {
+        ("backbone", key): getattr(start, key) for key in ("architecture", "weights")
+    }
+    for (part, key), value in places.items():
+        if read[part][key] != value:
+            raise InputError(f"{part}.{key} {value!r} can't be written as YAML; rename it.")
 
 
 def _own(start: Start) -> str:

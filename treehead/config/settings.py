@@ -13,7 +13,8 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
-from treehead.artifacts import InputError, read_json, read_text
+from treehead.artifacts import InputError, read_json, read_text, sha256
+from treehead.backbones.checkpoints import shards
 from treehead.config import architectures, own
 from treehead.data.catalog import Catalog
 from treehead.data.taxonomy import groups
@@ -65,7 +66,7 @@ def check(
         raise InputError(f"Config: {mistake}.")
     for error in list(validator.iter_errors(config)):
         if isinstance(error.instance, str) and "type" in error.schema:
-            value = _parsed(error.instance)
+            value = _parsed(".".join(map(str, error.absolute_path)), error.instance)
             if error.validator == "type" or (value is None and "null" in error.schema["type"]):
                 _set(config, list(error.absolute_path), value)
     errors = sorted(validator.iter_errors(config), key=_unknown_keys_first)
@@ -86,23 +87,50 @@ def check(
 
 
 def keys(path: str | Path) -> list[str]:
-    """The keys of a configuration file, in which none is twice: Snakemake would take the last."""
+    """The keys of a configuration file.
+
+    Raises:
+        InputError: a key is twice in one place, of which Snakemake would take the last, or a number
+            is written so that YAML reads another one.
+    """
     try:
         root = yaml.compose(read_text(path), yaml.SafeLoader)
     except yaml.YAMLError:  # JSON that YAML does not know, with tabs
         return list(read_json(path))
-    nodes = [root]
-    for node in nodes:
+    for name, node in _nodes(root):
+        _check_plain(f"{path}, line {node.start_mark.line + 1}: {name}", node)
         found: set[str] = set()
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key.value in found:
                 line = key.start_mark.line + 1
                 raise InputError(
                     f"Config: {path}, line {line}: {key.value} is there again; keep one."
                 )
             found.add(key.value)
-            nodes.append(value)
     return [key.value for key, _ in root.value]
+
+
+def _nodes(root: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    """All nodes of YAML, each with the dotted path of its key."""
+    nodes = [((), root)] if root else []
+    for path, node in nodes:
+        yield ".".join(path), node
+        if isinstance(node, yaml.SequenceNode):
+            nodes += [((*path, str(place)), item) for place, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            for pair in node.value:
+                nodes += [((*path, str(pair[0].value)), each) for each in pair]
+
+
+def _check_plain(where: str, node: yaml.Node) -> None:
+    """Check that YAML reads no number as one of base 8 or 60: 010 as 8, and 1:30 as 90."""
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    octal = kind == "int" and re.match(r"[-+]?0[\d_]", node.value)
+    if octal or (kind in ("int", "float") and ":" in node.value):
+        raise InputError(
+            f"Config: {where} is {node.value}, which YAML reads as {yaml.safe_load(node.value)}; "
+            "write a number without leading zeros and colons, or a text in quotes."
+        )
 
 
 def _targets_among(layers: dict[str, list[str]], valid: list[str]) -> Iterator[str]:
@@ -121,7 +149,11 @@ def _targets_among(layers: dict[str, list[str]], valid: list[str]) -> Iterator[s
             yield f"{path} has every key, so the files before it have no effect; {remedy}"
 
 
-def _parsed(text: str) -> Any:
+def _parsed(key: str, text: str) -> Any:
+    """What a text stands for where a setting is none, as in a file."""
+    with suppress(yaml.YAMLError):
+        for name, node in _nodes(yaml.compose(text, yaml.SafeLoader)):
+            _check_plain(f"{key}.{name}".removesuffix("."), node)
     for parse in (int, float, yaml.safe_load):
         with suppress(ValueError, yaml.YAMLError):
             return parse(text)
@@ -133,7 +165,8 @@ def _normalise(config: dict[str, Any], key: str) -> None:
     *path, last = key.split(".")
     for part in path:
         config = config[part]
-    given = config[last].strip()
+    # A folder's name may end with a space, but results are made anew.
+    given = config[last].strip() if key == "results" else config[last]
     text = os.path.expanduser(given)
     if found := re.search(r"[{}<>$\x00-\x1f]|^~|://", text):
         raise InputError(
@@ -252,6 +285,10 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             "dataset.name demo100 and dataset.source generated belong together; "
             f"they are {dataset['name']} and {dataset['source']}"
         )
+    for key in ("configuration", "revision", "sha256", "splits", "columns") if generated else ():
+        given = dataset[key]
+        if any(given.values()) if isinstance(given, dict) else given:
+            yield f"dataset.{key} is of data that are read, and demo100 is drawn; remove it"
     if generated and (dataset["classes"], dataset["image_size"]) != (100, 32):
         yield "demo100 has dataset.classes 100 and dataset.image_size 32"
     if dataset["source"] == "hub" and dataset["name"] != "cifar100":
@@ -316,6 +353,7 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"the file {backbone['weights']} of backbone.weights does not exist; give scratch, "
             "hub, torchvision, timm or a file (.safetensors, .pt, .ckpt, .pth.tar)"
         )
+    yield from _pins(backbone)
     rescales = finetune["optimizer"] == "muon" and finetune["epochs"] > 0
     if rescales and backbone["weights"] != "scratch":
         yield (
@@ -323,6 +361,33 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"trained before, and backbone.weights is {backbone['weights']}; put "
             "config/finetune.yaml first behind --configfile, or set finetune.optimizer to adamw "
             "with a learning rate of about 0.001, or finetune.epochs to 0"
+        )
+
+
+def _pins(backbone: dict[str, Any]) -> Iterator[str]:
+    """What contradicts the revision and the hash that pin the weights."""
+    source, expected = backbone["weights"], backbone["sha256"]
+    if source not in ("hub", "timm") and backbone["revision"] != "main":
+        yield (
+            f"backbone.revision is of the hub, and backbone.weights is {source}; set "
+            "backbone.revision to main"
+        )
+    if expected is None or source in ("hub", "timm"):
+        return
+    if source in NAMED_WEIGHTS:
+        yield (
+            f"backbone.sha256 is the hash of a file, and backbone.weights is {source}; set "
+            "backbone.sha256 to null"
+        )
+    elif others := shards.files(source)[1:]:
+        yield (
+            f"backbone.sha256 is the hash of one file, and {source} is the index of {len(others)}; "
+            "set backbone.sha256 to null"
+        )
+    elif (found := sha256(source)) != expected:
+        yield (
+            f"the file {source} of backbone.weights has the SHA-256 {found}, and backbone.sha256 "
+            f"is {expected}; put the right file there, or correct the hash"
         )
 
 

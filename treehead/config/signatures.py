@@ -193,6 +193,8 @@ def _converted(value: Any, kind: Any) -> Any:
 
 def _plain(value: Any, kind: type) -> Any:
     if isinstance(value, str) and kind is not str:
+        if re.fullmatch(r"[-+]?0[\d_]+", value):  # YAML would read it to base 8
+            raise ValueError
         word = value.lower()
         value = _WORDS[word] if word in _WORDS else (int if kind is int else float)(value)
     if kind in (float, str) and type(value) in (int, float):

@@ -9,14 +9,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from treehead import console, records
-from treehead.artifacts import InputError, read_json, write_json
-from treehead.data import dataset, trees
+from treehead.artifacts import InputError, read_json, sha256, write_json
+from treehead.data import dataset, spelling, trees
 from treehead.data.sources import folder, lists, tables
 from treehead.data.sources.source import Entry, Source, part_of, parts_by_name
 
@@ -113,12 +114,47 @@ def is_hub(source: str) -> bool:
 
 def opened(settings: dict[str, Any]) -> Source:
     """Look at the source of a data set: a folder, a list, tables or a set of the hub."""
-    path = settings["source"]
-    suffix = Path(path).suffix.lower()
-    if is_hub(path):
+    if is_hub(settings["source"]):
         from treehead.data.sources import hub_sets  # noqa: PLC0415 - 1 s, only for the hub
 
         return hub_sets.look(settings)
+    source = _opened_here(settings)
+    pins = [f"dataset.{key}" for key in ("configuration", "revision") if settings[key]]
+    if not pins:
+        _check_hashes(source, settings)
+        return source
+    remark = (
+        f"{' and '.join(pins)} and the dataset.sha256 beside it are of the hub and are not "
+        "compared with these files"
+    )
+    return source._replace(remarks=(*source.remarks, remark))
+
+
+def _check_hashes(source: Source, settings: dict[str, Any]) -> None:
+    """Check the list or table of each split whose hash is given."""
+    splits = settings["splits"]
+    for split, expected in settings["sha256"].items():
+        if expected is None:
+            continue
+        part = parts_by_name(splits).get(split.lower(), split)
+        files = [file for file in source.files if part_of(Path(file).stem, splits) == part]
+        if len(files) != 1:
+            raise InputError(
+                f"Config: dataset.sha256.{split} is the hash of one file, but "
+                f"{settings['source']} has {len(files) or 'no'} lists or tables of that name; set "
+                f"dataset.sha256.{split} to null."
+            )
+        if (found := sha256(files[0])) != expected:
+            raise InputError(
+                f"{files[0]} has the SHA-256 {found}, and dataset.sha256.{split} is {expected}; "
+                "put the right file there, or correct the hash."
+            )
+
+
+def _opened_here(settings: dict[str, Any]) -> Source:
+    """Look at a folder, a list or tables."""
+    path = settings["source"]
+    suffix = Path(path).suffix.lower()
     if os.path.isfile(path) and suffix in lists.SUFFIXES:
         return lists.look(path, settings)
     if os.path.isfile(path) and suffix in tables.SUFFIXES:
@@ -132,6 +168,11 @@ def opened(settings: dict[str, Any]) -> Source:
         )
     found = _tables(Path(path), settings["splits"])
     if not found:
+        if given := [key for key, column in settings["columns"].items() if column is not None]:
+            raise InputError(
+                f"Config: dataset.columns.{given[0]} names a column, but {path} is a folder of "
+                "pictures; remove it, or give a list or a table in dataset.source."
+            )
         return folder.look(path, settings["splits"])
     _check_shards(found)
     told = {str(file): part for file, part in found.items() if part}
@@ -189,9 +230,7 @@ def listed(source: Source, settings: dict[str, Any]) -> tuple[Listing, Catalog]:
     parts = _parts(place, entries, settings["splits"])
     labels, names = numbered(place, entries, source.class_names, settings["name"])
     _check(place, parts, labels, names)
-    remarks = [*source.remarks, *_alike(names)]
-    if skipped := ", ".join(f"{count} {what}" for what, count in sorted(source.skipped.items())):
-        remarks.append(f"left out: {skipped}")
+    remarks = [*source.remarks, *_alike(names), *left_out(source)]
     if "test" not in parts:
         remarks.append(_set_aside(place, parts, labels, entries, settings))
     remarks += _on_both_sides(entries, parts)
@@ -254,11 +293,15 @@ def numbered(
                 "classes, counted from 0; correct the label, or the names."
             )
         shown = [names[number] if names else f"class {number}" for number in order]
+        if order[0] < 0:
+            odd = next(entry for entry in entries if entry.label == order[0])
+            raise InputError(
+                f"{odd.place}: the label is {odd.label}, and classes are numbered from 0; remove "
+                "pictures without a label, or give names or other numbers."
+            )
     else:
         shown = order
-    if len(set(shown)) < len(shown):
-        twice = Counter(shown).most_common(1)[0][0]
-        raise InputError(f"{place}: two classes are called {twice!r}; rename one.")
+    spelling.check(place, "classes", shown, case=True)
     number_of = {label: number for number, label in enumerate(order)}
     return [number_of[entry.label] for entry in entries], tuple(shown)
 
@@ -307,12 +350,17 @@ def _set_aside(
     return f"{len(held):,} of {len(rows):,} pictures of train are set aside as test"
 
 
+def left_out(source: Source) -> Iterator[str]:
+    """A remark on what a source has left out, if that is anything."""
+    if source.skipped:
+        counts = (f"{count} {what}" for what, count in sorted(source.skipped.items()))
+        yield f"left out: {', '.join(counts)}"
+
+
 def _alike(names: tuple[str, ...]) -> Iterator[str]:
     """A remark on each class whose name is another's in other case, as letters may be."""
-    first: dict[str, str] = {}
-    for name in names:
-        if (other := first.setdefault(name.lower(), name)) != name:
-            yield f"the classes {other} and {name} differ only in case"
+    for one, other in spelling.alike(names):
+        yield f"the classes {one} and {other} differ only in case"
 
 
 def _on_both_sides(entries: list[Entry], parts: list[str]) -> Iterator[str]:
@@ -352,6 +400,7 @@ def _above(
         return names[group] if names else f"parent {group:0{width}}"
 
     above = [tuple(map(named, found[label])) for label in range(classes)]
+    spelling.check(place, "groups", sorted(set(chain(*above))))
     levels = enumerate(zip(*above, strict=False))
     least = min(map(len, above))
     shared = next((level for level, groups in levels if len(set(groups)) > 1), least)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from treehead.artifacts import InputError, read_json, read_text
-from treehead.data import taxonomy
+from treehead.data import spelling, taxonomy
 from treehead.data.taxonomy import Taxonomy
 
 _BUILT_IN = {name: Path(f"resources/taxonomies/{name}.json") for name in ("cifar100", "demo100")}
@@ -136,12 +136,7 @@ def read(path: str | Path, names: tuple[str, ...], level: int | None = None) -> 
     content, given = (_rows(path), {}) if table else _content(path)
     place = {name: fine for fine, name in enumerate(names)}
     if own := _given(path, given, "fine_names", len(names)):
-        for fine, name in enumerate(own):
-            if place.get(name, fine) != fine:
-                raise InputError(
-                    f"{path}: fine_names has {name!r} as class {fine}, which is class "
-                    f"{place[name]} of the data; give them in the order of the labels."
-                )
+        _check_fine_names(path, own, names)
         names, place = own, {name: fine for fine, name in enumerate(own)}
     nested = isinstance(content, dict)
     leaves = [*_nested(path, content, place)] if nested else _linked(path, content, place, level)
@@ -157,8 +152,22 @@ def read(path: str | Path, names: tuple[str, ...], level: int | None = None) -> 
         return _of_one_level(path, fines, owners, names, given)
     if deep and "parent_names" in given:
         raise InputError(f"{path}: parent_names belong to a tree of one level; remove them.")
+    spelling.check(path, "parents", [*dict.fromkeys(chain(*(above for _, above in leaves)))])
     above = dict(zip(fines, (above for _, above in leaves), strict=True))
     return from_ancestors(names, [above[fine] for fine in range(len(names))], level, path)
+
+
+def _check_fine_names(path: str | Path, own: tuple[str, ...], names: tuple[str, ...]) -> None:
+    """Check that a file's names are those of the data, or name classes that have numbers alone."""
+    if all(re.fullmatch(r"class \d+", name) for name in names):
+        spelling.check(path, "classes of fine_names", own)
+        return
+    for fine, (name, known) in enumerate(zip(own, names, strict=True)):
+        if name != known:
+            raise InputError(
+                f"{path}: fine_names has {name!r} as class {fine}, which is {known!r} in the data; "
+                "give the names of the data in the order of the labels."
+            )
 
 
 def _of_one_level(
@@ -181,6 +190,7 @@ def _of_one_level(
     for fine, owner in zip(fines, owners, strict=True):
         classes[number[owner]].append(fine)
     parent_names = parent_names or _numbered("parent", len(parents))
+    spelling.check(path, "parents", parent_names)
     return Taxonomy(tuple(map(tuple, classes)), parent_names, names)
 
 
@@ -415,7 +425,11 @@ def _given(
     path: str | Path, content: dict[str, Any], key: str, count: int
 ) -> tuple[str, ...] | None:
     names = content.get(key)
-    if key in content and (not isinstance(names, list) or len(names) != count):
+    if key in content and (
+        not isinstance(names, list)
+        or len(names) != count
+        or not all(type(name) is int or (isinstance(name, str) and name.strip()) for name in names)
+    ):
         raise InputError(f"{path}: {key} must be a list of {count} names; correct or remove it.")
     return names and tuple(map(str, names))
 

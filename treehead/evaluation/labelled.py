@@ -50,6 +50,8 @@ def look(path: str, about: About) -> Labelled:
         raise InputError(f"{path} lists no picture; give a source with pictures.")
     if "test" in parts:
         say(f"{path}: {len(rows):,} pictures of test; those of other splits are left out.")
+    for remark in catalog.left_out(source):
+        say(f"{path}: {remark}.")
     entries = [source.entries[row] for row in rows]
     labels, names = catalog.numbered(path, entries, source.class_names, "evaluated")
     if isinstance(entries[0].label, int) and not source.class_names:

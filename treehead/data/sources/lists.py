@@ -41,12 +41,15 @@ def look(path: str, settings: dict[str, Any]) -> Source:
     entries = _numbered(path, checked(root, lines, skipped))
     numbered = any(isinstance(entry.label, int) for entry in entries)
     names, parents, named_by = _names(root) if numbered else (None, None, [])
+    labelled = [entry for entry in entries if not names or entry.label != source.UNLABELLED]
+    if len(labelled) < len(entries):
+        skipped[source.WITHOUT_LABEL] += len(entries) - len(labelled)
     entries = [
         entry._replace(
             label=_name(entry.label, names, entry),
             above=tuple(_name(group, parents, entry) for group in entry.above),
         )
-        for entry in entries
+        for entry in labelled
     ]
 
     beside = [f"{file} beside it belongs to it" for file in files if file != Path(path)]

@@ -20,6 +20,10 @@ PARTS = {
     "testing": "test",
 }
 
+# The number that stands for no class among numbers with names, as the hub has it.
+UNLABELLED = -1
+WITHOUT_LABEL = f"with the label {UNLABELLED}, which is none"
+
 
 class Entry(NamedTuple):
     """A picture as its source lists it.
@@ -87,7 +91,7 @@ def part_of(name: str, given: dict[str, str]) -> str | None:
 
 def named_part(name: object, where: str, given: dict[str, str]) -> str | None:
     """The part that a split is; None if dataset.splits names others, so that it is left out."""
-    part = parts_by_name(given).get(str(name).lower())
+    part = parts_by_name(given).get(str(name).strip().lower())
     if part is None and not given:
         raise InputError(
             f"{where} is in the split {name!r}, which is neither train, val nor test; name the "
@@ -117,7 +121,14 @@ def chosen_column(
 ) -> str | None:
     """The column for `key`: by the setting dataset.columns, else one with a usual name."""
     if key not in settings["columns"]:
-        return first_of(columns, usual)
+        found = first_of(columns, usual)
+        same = dict.fromkeys(each for each in columns if found and _plain(each) == _plain(found))
+        if len(same) > 1:
+            raise InputError(
+                f"{where} has the columns {' and '.join(map(repr, same))}, each of which may be "
+                f"the {key}; name one of them in dataset.columns.{key}, or rename the other."
+            )
+        return found
     if (given := settings["columns"][key]) is None:
         return None
     if given not in columns:

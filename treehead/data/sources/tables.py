@@ -39,16 +39,20 @@ def look(files: dict[str, str | None], settings: dict[str, Any]) -> Source:
     columns = _columns(schemas, settings)
     as_path = _is(schemas[next(iter(files))].field(columns["image"]).type, *_TEXT)
     used = {key: name for key, name in columns.items() if name and (as_path or key != "image")}
+    names = {key: _class_names(schemas, columns[key]) for key in ("label", "parent")}
     entries, rows, lines, skipped, unlabelled = [], [], [], Counter(), []
     for path, told in files.items():
         values = _values(path, schemas[path], used)
         # A test whose labels are secret, as those of competitions on the hub.
-        if all(label in (-1, None) for label in values["label"]):
+        if all(label in (source.UNLABELLED, None) for label in values["label"]):
             unlabelled.append(f"{path} has no labels and is left out")
             continue
         _check_filled(path, used, values)
         for row, label in enumerate(values["label"]):
             place, part = f"{path}, row {row}", told
+            if names["label"] and label == source.UNLABELLED:
+                skipped[source.WITHOUT_LABEL] += 1
+                continue
             if "split" in used:
                 split = values["split"][row]
                 part = source.named_part(split, place, settings["splits"])
@@ -57,7 +61,7 @@ def look(files: dict[str, str | None], settings: dict[str, Any]) -> Source:
                     continue
             above = (values["parent"][row],) if "parent" in used else ()
             group = values["group"][row] if "group" in used else None
-            entry = Entry(place, label, part, above, None if group is None else str(group))
+            entry = Entry(place, label, part, above, None if group in (None, "") else str(group))
             if as_path:
                 root = Path(path).parent
                 picture = str(root / folder.inside(place, values["image"][row], root))
@@ -70,7 +74,6 @@ def look(files: dict[str, str | None], settings: dict[str, Any]) -> Source:
             f"{' and '.join(files)}: the column {columns['label']} has no labels; name another one "
             "in dataset.columns.label."
         )
-    names = {key: _class_names(schemas, columns[key]) for key in ("label", "parent")}
     if as_path:
         entries = lists.checked(Path(), lines, skipped)
 
@@ -166,18 +169,21 @@ def _columns(schemas: dict[str, pa.Schema], settings: dict[str, Any]) -> dict[st
                 f"{first} has no column of the {key}: its columns are {known}; name the right one "
                 f"in dataset.columns.{key}."
             )
+    chosen = [*filter(None, columns.values())]
+    for path, other in schemas.items():
+        if absent := {*chosen} - {*other.names}:
+            raise InputError(
+                f"{path} has no column {min(absent)}, which {first} has; write both with the same "
+                "columns, or put them in two folders."
+            )
+        if twice := [name for name in chosen if other.names.count(name) > 1]:
+            raise InputError(f"{path} has the column {twice[0]} twice; rename one.")
     kind = schema.field(columns["image"]).type
     if not _is_picture(kind) and not _is(kind, *_TEXT):
         raise InputError(
             f"{first}: the column {columns['image']} is {kind}; it must hold pictures or paths. "
             "Name the right one in dataset.columns.image."
         )
-    for path, other in schemas.items():
-        if absent := {*filter(None, columns.values())} - {*other.names}:
-            raise InputError(
-                f"{path} has no column {min(absent)}, which {first} has; write both with the same "
-                "columns, or put them in two folders."
-            )
     return columns
 
 
@@ -216,7 +222,7 @@ def _is_picture(kind: pa.DataType) -> bool:
 
 
 def _values(path: str, schema: pa.Schema, used: dict[str, str]) -> dict[str, list[Any]]:
-    """The numbers or names in each column of a file."""
+    """The numbers in each column of a file, or the names, without spaces around them."""
     names = list(dict.fromkeys(used.values()))
     fields = pa.schema([schema.field(name) for name in names])
     for field in fields:
@@ -226,7 +232,13 @@ def _values(path: str, schema: pa.Schema, used: dict[str, str]) -> dict[str, lis
                 "names, or name another one in dataset.columns."
             )
     table = pa.Table.from_batches((batch.select(names) for batch in batches(path, names)), fields)
-    return {key: table[name].to_pylist() for key, name in used.items()}
+    return {
+        key: [
+            value.strip() if isinstance(value, str) and key != "image" else value
+            for value in table[name].to_pylist()
+        ]
+        for key, name in used.items()
+    }
 
 
 def _check_filled(path: str, used: dict[str, str], values: dict[str, list[Any]]) -> None:
