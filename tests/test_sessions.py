@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from test_classifier import ABOUT
@@ -81,12 +82,21 @@ def written(path: Path, bits: int) -> Backbone:
     return backbone
 
 
+def test_what_is_tried_is_a_product_of_whole_numbers():
+    model = onnx.load_from_string(sessions.PRODUCT)
+    onnx.checker.check_model(model, full_check=True)
+    (node,) = model.graph.node
+    assert node.op_type == "MatMulInteger"
+    types = [one.type.tensor_type.elem_type for one in (*model.graph.input, *model.graph.output)]
+    assert types == [onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT32]
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_file_can_be_read_for_exact_sums_of_each_kind_of_layer(bits: int, tmp_path: Path):
     written(tmp_path / "backbone.onnx", bits)
+    path = str(tmp_path / "backbone.onnx")
     fast, exact = (
-        sessions._session(str(tmp_path / "backbone.onnx"), 1, entries).run(None, {"images": IMAGES})
-        for entries in ([], [sessions.EXACT])
+        sessions.session(path, 1, exact).run(None, {"images": IMAGES}) for exact in (False, True)
     )
     if not sessions._overflows():
         np.testing.assert_array_equal(exact, fast)

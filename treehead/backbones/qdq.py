@@ -101,9 +101,9 @@ class _Graph:
         return [make_node("DequantizeLinear", parts, node.input[2:3], axis=0)]
 
     def _widen(self, weight: NodeProto, least: np.ndarray) -> None:
-        """Give rows of a weight whose scale is below the least one (rows,) that, and round again.
+        """Raise the scale of each row of a weight to at least this, (rows,), and round again.
 
-        Such weights add next to nothing to their bias, which would not fit into int32.
+        In smaller units a bias does not fit int32. Beside it, what such a row loses is nothing.
         """
         name, scale = weight.input[0], self._value(weight.input[1])
         if (scale >= least).all():
