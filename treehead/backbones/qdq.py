@@ -103,7 +103,7 @@ class _Graph:
     def _widen(self, weight: NodeProto, least: np.ndarray) -> None:
         """Raise the scale of each row of a weight to at least this, (rows,), and round again.
 
-        In smaller units a bias does not fit int32. Beside it, what such a row loses is nothing.
+        In smaller units a bias does not fit int32. Beside it, such a row loses next to nothing.
         """
         name, scale = weight.input[0], self._value(weight.input[1])
         if (scale >= least).all():
