@@ -179,6 +179,12 @@ def test_the_lines_under_how_to_run_classify_a_picture(results: Path, tmp_path: 
     assert f"picture.png,1,{expected}," in (tmp_path / "rows.csv").read_text()
 
 
+def test_a_card_says_what_a_file_of_8_bits_needs_where_sums_overflow(results: Path):
+    entry = 'options.add_session_config_entry("session.x64quantprecision", "1")'
+    assert entry in card.text(results)
+    assert "x64quantprecision" not in card.text(results, deployed=[published.CLASSIFIER])
+
+
 def test_a_figure_that_no_file_has_is_left_out(unfinished: Path):
     text = card.text(unfinished)
     assert "None" not in text.replace("picture[None]", "")

@@ -264,6 +264,42 @@ def test_a_feature_that_calibration_hardly_sees_does_not_outweigh_the_others(
     assert history[-1].val_loss < 0.1
 
 
+class Constant(nn.Module):
+    """BatchNorm leaves next to nothing of a channel's weights, and a shift."""
+
+    def __init__(self, gain: float, shift: float) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)
+        self.last = nn.Conv2d(8, 10, 1)
+        with torch.no_grad():
+            self.norm.weight[0], self.norm.bias[0] = gain, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.norm(self.first(x)).relu()).mean((2, 3))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("gain", "shift"), [(0, 0.15), (0, 3), (1e-8, 3), (1e-5, 300)])
+def test_a_channel_without_weights_keeps_its_constant(
+    gain: float, shift: float, bits: int, pixels: Pixels, tmp_path: Path
+):
+    torch.manual_seed(0)
+    whole = Backbone(Constant(gain, shift), 10, 16, **NORMALIZATION).eval()
+    images = whole.preprocess(torch.from_numpy(pixels[:]))
+    made = quantized.prepared(whole.network, 16, None, bits)
+    made.train()(images)
+    quantized.set_phase(made, 1, rounds=True)
+    whole.network = quantized.settled(made)
+    expected, path = whole.network(images).numpy(), tmp_path / "backbone.onnx"
+    exporting.write(whole, path, pixels[:32], 1, rounds=True)
+    found, level = embed.with_onnx(path, 1)(pixels[:]), arriving.of_network(str(path)).scale
+    assert np.abs(found - expected).max() <= 1.01 * level
+    stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
+    whole_bias, scale = stored["conv2d_bias_whole"], stored["conv2d_bias_scale"]
+    assert whole_bias[0] * np.float64(scale[0]) == pytest.approx(shift, rel=1e-6)
+
+
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_matrices_of_packed_heads_are_stored_without_loss(bits: int, tmp_path: Path):
     rng = np.random.default_rng(bits)

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
-from treehead.backbones import weights
+from treehead.backbones import sessions, weights
 from treehead.backbones.backbone import build
 from treehead.console import progress
 from treehead.data.dataset import Pixels
@@ -45,12 +44,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 def with_onnx(path: str | Path, threads: int) -> Run:
     """A function from images (n, 3, h, w) to features (n, dim), on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
+    session = sessions.opened(Path(path).read_bytes(), threads)
     return lambda images: session.run(["features"], {"images": images})[0]
 
 

@@ -11,6 +11,8 @@ from onnx.helper import make_node
 
 # Their results are values of their input, and stay on its grid.
 _CHOOSING = {"Flatten", "MaxPool", "Pad", "ReduceMax", "Reshape", "Squeeze", "Transpose"}
+# The largest number of a bias; the rest of int32 is for the products that are added to it.
+_MOST = 2**30
 
 
 def completed(model: ModelProto) -> ModelProto:
@@ -45,6 +47,9 @@ class _Graph:
         if node.op_type == "QuantizeLinear" and node.input[0] in self.constants:
             self._fold(node)
             return []
+        if node.op_type == "DequantizeLinear" and node.input[0] in self.constants:
+            self._own_zero(node)
+            return [node]
         grid = self._grid(node.input[0]) if node.input else None
         if grid is None:
             return [node]
@@ -76,20 +81,38 @@ class _Graph:
         numbers = np.rint(value / rows).clip(range_.min, range_.max).astype(zero.dtype)
         self._store(node.output[0], numbers)
 
+    def _own_zero(self, node: NodeProto) -> None:
+        """Let no other weight read its zero point, which `sessions.EXACT` needs."""
+        node.input[2] = self._store(f"{node.input[0]}_zero", self._value(node.input[2]))
+
     def _whole_bias(self, node: NodeProto) -> list[NodeProto]:
         """Let a layer read its bias in units of its input's scale times its weight's."""
         x, weight = map(self._grid, node.input[:2])
         name = node.input[2]
         if weight is None or name not in self.constants:
             return []
-        scale = self._value(x.input[1]) * self._value(weight.input[1])
         bias = self._value(name).astype(np.float64)
-        limit = np.iinfo(np.int32)
-        numbers = np.rint(bias / scale).clip(limit.min, limit.max).astype(np.int32)
+        self._widen(weight, np.abs(bias) / (_MOST * self._value(x.input[1])))
+        scale = self._value(x.input[1]) * self._value(weight.input[1])
+        numbers = np.rint(bias / scale).astype(np.int32)
         named = {"whole": numbers, "scale": scale, "zero": np.zeros(len(bias), np.int32)}
         parts = [self._store(f"{node.output[0]}_bias_{key}", one) for key, one in named.items()]
         node.input[2] = f"{node.output[0]}_bias"
         return [make_node("DequantizeLinear", parts, node.input[2:3], axis=0)]
+
+    def _widen(self, weight: NodeProto, least: np.ndarray) -> None:
+        """Raise the scale of each row of a weight to at least this, (rows,), and round again.
+
+        In smaller units a bias does not fit int32. Beside it, such a row loses next to nothing.
+        """
+        name, scale = weight.input[0], self._value(weight.input[1])
+        if (scale >= least).all():
+            return
+        wide = np.maximum(scale, least.astype(np.float32))
+        numbers = self._value(name)
+        rows = (scale / wide).reshape(-1, *[1] * (numbers.ndim - 1))
+        self._store(name, np.rint(numbers * rows).astype(numbers.dtype))
+        weight.input[1] = self._store(f"{name}_scale", wide)
 
     def _is_pooling(self, node: NodeProto) -> bool:
         """Whether a mean is that of all pixels of maps (n, channels, h, w)."""

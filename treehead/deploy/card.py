@@ -14,13 +14,14 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from treehead import artifacts, records
 from treehead.artifacts import InputError
+from treehead.backbones import sessions
 from treehead.config import architectures, outputs, settings
 from treehead.data import catalog, taxonomy
 from treehead.data.taxonomy import Taxonomy
 from treehead.deploy import published
 from treehead.deploy.model import About
 
-# With the file of a classifier.
+# With the file of a classifier, and a line on the options of its session.
 _USE = """```sh
 treehead predict {0} path/to/pictures --csv rows.csv
 ```
@@ -34,12 +35,15 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-session = onnxruntime.InferenceSession("{0}")
+options = onnxruntime.SessionOptions()
+{1}session = onnxruntime.InferenceSession("{0}", options)
 picture = np.asarray(Image.open("picture.png")).transpose(2, 0, 1)
 (probabilities,) = session.run(["probabilities"], {{"pictures": picture[None]}})
 about = json.loads(session.get_modelmeta().custom_metadata_map["treehead"])
 print(about["classes"][probabilities[0].argmax()])
 ```"""
+
+_EXACT = 'options.add_session_config_entry("{}", "{}")\n'.format(*sessions.EXACT)
 
 _CONTENT = {
     published.CLASSIFIER: "the classifier: pictures in, class probabilities out",
@@ -225,8 +229,14 @@ def _how_to_run(run: _Run) -> str:
         f"and its metadata name the classes. Its head is {head['name']}, with the weights of "
         f"{head['precision']}."
     )
-    if published.INT8 in run.classifiers:
-        told += f" `{published.INT8}` runs in the same way."
+    exact = published.INT8 in run.classifiers
+    if exact:
+        told += (
+            f" `{published.INT8}` runs in the same way, with the option "
+            f"`{sessions.EXACT[0]}`: without it, onnxruntime's sums overflow on x86-64 "
+            "processors that lack VNNI, and classes are wrong; on those that have it, the option "
+            "only costs speed."
+        )
     backbone = (
         f"`{published.BACKBONE}` maps `images`, uint8 (n, 3, {size}, {size}) in RGB, to "
         "`features`, float32 (n, dim); it resizes and normalises them itself."
@@ -237,7 +247,8 @@ def _how_to_run(run: _Run) -> str:
                 f" `{source}` maps features as whole numbers to a class, without heap or library; "
                 f"`{header}` has their scale."
             )
-    return f"{told}\n\n{_USE.format(published.CLASSIFIER)}\n\n{backbone}"
+    use = _USE.format(published.CLASSIFIER, _EXACT if exact else "")
+    return f"{told}\n\n{use}\n\n{backbone}"
 
 
 def _data(run: _Run) -> Rows:

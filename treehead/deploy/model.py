@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from treehead import records
 from treehead.artifacts import InputError, lacks_memory
+from treehead.backbones import sessions
 
 FORMAT = 1
 # Of the metadata that holds `About` as JSON.
@@ -59,16 +59,12 @@ class Model:
     """
 
     def __init__(self, path: str | Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         if not Path(path).is_file():
             raise InputError(f"{path} does not exist; give a results folder or classifier.onnx.")
         records.check([path])
         _check_seal(path)
         try:
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self.session = sessions.opened(str(path), threads)
             metadata = self.session.get_modelmeta().custom_metadata_map
         except Exception as error:  # onnxruntime's own, which it does not export, or no UTF-8
             raise _damaged(path, error) from error
