@@ -462,7 +462,7 @@ def test_the_keys_of_a_layer_are_those_at_its_top(tmp_path: Path, text: str):
         ("seed: 0\nchild:\n  l2: 1\nseed: 1\n", "line 4: seed is there again; keep one"),
         ("seed: 0\nchild:\n  l2: 1\n  l2: 1\n", "line 4: l2 is there again; keep one"),
         ('{"seed": 0, "child": {"l2": 1, "l2": 2}}', "line 1: l2 is there again; keep one"),
-        ('{\n\t"seed": 0,\n\t"seed": 0\n}', 'has the key "seed" twice'),
+        ('{\n\t"seed": 0,\n\t"seed": 0\n}', "line 3: seed is there again; keep one"),
     ],
 )
 def test_a_key_that_a_layer_has_twice_is_refused(tmp_path: Path, text: str, sentence: str):
