@@ -135,8 +135,9 @@ def test_a_feature_that_never_varied_has_no_say_in_a_child(value: float, steps: 
 @pytest.mark.parametrize("steps", [0, 1], ids=["constant", "rounded"])
 def test_a_feature_that_never_varied_has_no_say_in_the_parent(steps: int):
     x, labels = blobs(3, 900)
-    x[:, 4] = 113.3
-    x[::2, 4] += steps * np.spacing(np.float32(113.3))
+    x /= x.std(0)
+    x[:, 4] = 1000.3
+    x[::2, 4] += steps * np.spacing(np.float32(1000.3))
     assert not full(x, labels, 3, 0).weight[:, 4].any()
 
 
