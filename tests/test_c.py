@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from treehead.artifacts import InputError, sha256
-from treehead.deploy.c import build, emulated, integer, source
+from treehead.deploy.c import agreement, build, emulated, instructions, integer, source
 from treehead.deploy.c.build import IntegerHead
 from treehead.heads import fitting, packing
 from treehead.heads.head import Head
@@ -514,6 +514,61 @@ def test_what_does_not_go_together_is_refused(built, tmp_path: Path):
     packing.write(tmp_path / "int8-0.bin", Head(bad | {"exponent": np.zeros(DIM, np.int8)}), 8)
     with pytest.raises(InputError, match=r"int8-0\.bin holds numbers that are not finite"):
         build.build("linear", tmp_path / "int8-0.bin", how, one.sample)
+
+
+def far_feature(folder: Path, exponent: int) -> tuple[Path, np.ndarray]:
+    """A packed linear head whose first feature is always 3.7, read times 2^-exponent."""
+    sample = normal(200, DIM)
+    sample[:, 0] = 3.7
+    exponents = np.where(np.arange(DIM) == 0, exponent, 0).astype(np.int8)
+    arrays = dense(CLASSES, DIM) | {"exponent": exponents}
+    arrays["weight"][:, 0] = 0
+    packing.write(folder / "int8-5.bin", Head(arrays, {}), 8)
+    return folder / "int8-5.bin", sample
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_c_that_gives_the_classes_of_the_packed_head_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, bits: int
+):
+    path, sample = far_feature(tmp_path, 15)
+    head = build.build("linear", path, integer.calibrated(sample, bits), sample)
+    q, _ = head.reading.features.quantized(sample)
+    expected = fitting.predict("linear", packing.read(path), sample).argmax(1)
+    with caplog.at_level("INFO", "treehead"):
+        share = agreement.check("linear", path, head, sample, "look here")
+    assert share == (head.logits(q)[0].argmax(1) == expected).mean() > 0.95
+    (line,) = caplog.messages
+    assert line == (
+        f"{path}: its C gives {share:.2%} of 200 images of val the class of the packed head."
+    )
+
+
+@pytest.mark.fault("a head's C leaves the classes of the packed head", "one sentence")
+@pytest.mark.parametrize(("bits", "least"), [(8, "90%"), (16, "95%")])
+def test_a_c_that_leaves_the_classes_of_the_packed_head_is_refused(
+    tmp_path: Path, bits: int, least: str
+):
+    """A constant that is read times 2^15 leaves no bit to the features beside it."""
+    path, sample = far_feature(tmp_path, -15)
+    how = integer.calibrated(sample, bits)
+    head = build.build("linear", path, how, sample)
+    message = rf"int8-5\.bin: its C gives [1-7]\d\.\d+% of 200 images.* less than {least},.*"
+    with pytest.raises(InputError, match=message + r"coarse; look here\."):
+        agreement.check("linear", path, head, sample, "look here")
+    with pytest.raises(InputError, match=message + r"set comparison\.feature_bits to 16"):
+        instructions.count(
+            {"int8": path}, sample, sample, how, module="linear", processor="cortex-m4"
+        )
+
+
+def test_at_most_5000_images_are_compared_and_none_is_told():
+    val = np.arange(12_000)
+    some = agreement.spread(val, 5000)
+    assert (len(some), some[0], some[-1]) == (4000, 0, 11_997)
+    assert len(agreement.spread(val[:3], 5000)) == 3
+    with pytest.raises(InputError, match=r"val has no images.*raise dataset\.val_fraction"):
+        agreement.spread(val[:0], 5000)
 
 
 def test_a_compiler_that_is_missing_is_named(built, monkeypatch: pytest.MonkeyPatch):

@@ -116,6 +116,8 @@ def passes(folder: Path, out: Path) -> bool:
 
 def test_the_heads_c_compiles_and_finds_its_golden_vectors(compared: Project, tmp_path: Path):
     assert passes(compared.folder / "results/deploy", tmp_path / "example")
+    told = (compared.folder / "results/logs/write_c.log").read_text()
+    assert re.search(r"packed/int4-\d\.bin: its C gives \d+\.\d+% of \d+ images of val", told)
 
 
 def test_the_backbone_in_8_bits_has_a_classifier_and_c_of_its_own(mine: Project, tmp_path: Path):

@@ -1,6 +1,7 @@
 """A split that is embedded by several jobs is the split that one job embeds."""
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,46 @@ def test_a_feature_that_float16_cannot_hold_is_told(tmp_path: Path):
     with pytest.raises(InputError, match=r"a feature of 7e\+04 is too large for float16"):
         embeddings.write(tmp_path / "a.safetensors", large, "float16")
     assert not list(tmp_path.iterdir())
+
+
+def stored(features: np.ndarray, path: Path) -> Embeddings:
+    """Features (n, dim) as they come back from float16."""
+    written = Embeddings(features[None].astype(np.float32), np.zeros(len(features), np.int64))
+    embeddings.write(path, written, "float16")
+    return embeddings.read(path)
+
+
+@pytest.mark.fault("float16 rounds a feature to zero, or to one number", "one sentence")
+@pytest.mark.parametrize(
+    ("size", "centre", "deviation"), [(1e-3, 0, 1e-7), (1, 100, 1e-2), (1, 30, 5e-2)]
+)
+def test_a_feature_that_float16_loses_is_told(
+    tmp_path: Path, size: float, centre: float, deviation: float
+):
+    """One among others of deviation `size`."""
+    x = size * np.random.default_rng(0).normal(size=(500, 8))
+    x[:, 5] = x[:, 5] / size * deviation + centre
+    x = x.astype(np.float32)
+    lost = np.std(x[:, 5].astype(np.float16) - x[:, 5].astype(np.float64)) / deviation
+    assert lost > 0.08
+    message = r"a\.safetensors: rounding to float16 loses (\d+)% .* feature 5, .*float32\."
+    with pytest.raises(InputError, match=message) as raised:
+        stored(x, tmp_path / "a.safetensors")
+    told = int(re.search(r"(\d+)%", str(raised.value))[1])
+    assert told == pytest.approx(100 * lost, rel=0.1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_float16_holds_ordinary_features_and_those_that_heads_do_not_read(tmp_path: Path):
+    """Constants, rounding, a millionth of the others' deviation; and means of 40 deviations."""
+    x = np.random.default_rng(0).normal(size=(500, 40))
+    x[:, 10:] = np.maximum(x[:, 10:], 0) * np.exp2(np.arange(30) - 15)
+    x[:, 0], x[:, 1], x[:, 2] = 3.7, 3.7 + 1e-6 * x[:, 1], 1e-4 * x[:, 2]
+    x[:, 3], x[:, 4] = x[:, 3] + 40, 1e-2 * x[:, 4] - 0.4
+    x[:, 5] *= 1e-8
+    found = stored(x, tmp_path / "a.safetensors").features[0]
+    lost = (found - x).std(0) / np.maximum(x.std(0), 1e-5)
+    assert lost[[2, 3, 4, *range(10, 40)]].max() < 0.012
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from treehead.artifacts import InputError, read_metadata, read_tensors, write_te
 from treehead.console import progress
 from treehead.data import balance
 from treehead.data.embeddings import Examples
+from treehead.data.moments import moments
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
 from treehead.heads.layers import Linear
@@ -114,7 +115,7 @@ def _exponents(features: np.ndarray) -> np.ndarray:
 
     A feature that never varied is shifted to nearly nothing.
     """
-    std = features.std(0)
+    _, std = moments(features)
     varied = std > 1e-6 * std.max()
     exponents = np.rint(np.log2(np.where(varied, std, 1)))
     return np.where(varied, np.clip(exponents, -15, 15), 15).astype(np.int8)

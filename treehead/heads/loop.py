@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from treehead.artifacts import InputError
 from treehead.console import progress
+from treehead.data.moments import varying
 
 # Loss of the logits (n, classes) of the images at the places `rows` (n,).
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -22,7 +23,8 @@ def standardized(features: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """
     raw = torch.from_numpy(features)
     std, mean = torch.std_mean(raw, dim=0)
-    std = torch.where(std > 1e-6 * std.max(), std, torch.inf)
+    varied = torch.from_numpy(varying(features)) & (std > 1e-6 * std.max())
+    std = torch.where(varied, std, torch.inf)
     return (raw - mean) / std, mean, std
 
 

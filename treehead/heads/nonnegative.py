@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from treehead.data.embeddings import Examples
+from treehead.data.moments import varying
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -36,9 +37,10 @@ def fit(
         width: width of the middle; None for one layer.
         weights: what makes a parameter a weight: "softplus", "relu" or "sigmoid".
     """
-    raw = torch.from_numpy(np.maximum(train.features, 0))
+    read = np.maximum(train.features, 0)
+    raw = torch.from_numpy(read)
     deviation = raw.std(0)
-    alive = deviation > 1e-6 * deviation.max()
+    alive = torch.from_numpy(varying(read)) & (deviation > 1e-6 * deviation.max())
     scale = torch.where(alive, 1 / deviation.clamp_min(1e-12), 0.0)
     inputs = raw * scale
     torch.manual_seed(seed)

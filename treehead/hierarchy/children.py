@@ -9,6 +9,7 @@ from scipy.special import log_softmax
 
 from treehead.artifacts import InputError
 from treehead.data import balance
+from treehead.data.moments import moments
 from treehead.heads.layers import Linear, rectified
 
 
@@ -36,13 +37,15 @@ def fit(
         class_weights: by which the siblings' images weigh, as for `balance.class_weights`.
 
     Returns:
-        `weight` float32 (children, dim) and `bias` float32 (children,), for raw inputs.
+        `weight` float32 (children, dim) and `bias` float32 (children,), for raw inputs. An input
+        that is the same in all images weighs 0.
     """
     dim = x.shape[1]
     if children == 1:
         return {"weight": np.zeros((1, dim), np.float32), "bias": np.zeros(1, np.float32)}
-    mean, std = x.mean(0), x.std(0)
-    std = np.maximum(std, max(1e-6 * std.max(), np.finfo(np.float32).tiny))
+    mean, std = moments(x)
+    least = max(1e-6 * std.max(), np.finfo(np.float32).tiny)
+    std = np.where(std > 0, np.maximum(std, least), np.inf)
     standardized = (x - mean) / std
     target = np.eye(children, dtype=np.float32)[labels]
     weights = balance.sample_weight(labels, children, class_weights)

@@ -73,11 +73,12 @@ def cutout(images: Tensor, side: int, generator: Generator) -> Tensor:
     if side == 0:
         return images
     n, _, height, width = images.shape
-    inside = [
-        (torch.arange(length) - torch.randint(length, (n, 1), generator=generator)).abs() * 2 < side
+    twice = [
+        2 * (torch.arange(length) - torch.randint(length, (n, 1), generator=generator))
         for length in (height, width)
     ]
-    hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    rows, columns = ((-side <= from_centre) & (from_centre < side) for from_centre in twice)
+    hidden = rows[:, None, :, None] & columns[:, None, None, :]
     return images.masked_fill(hidden.to(images.device), 0)
 
 

@@ -49,7 +49,7 @@ rule write_c:
         val="<results>/embeddings/val.safetensors",
         choice=branch(CHOSEN, then="<results>/heads/choice.json", otherwise=[]),
         packed=expand("<results>/heads/{head}/packed/{name}.bin", head=DEPLOYED, name=PACKED),
-        code=code("write_c"),
+        code=code("write_c", *HEADS),
     output:
         expand("<results>/deploy/{file}", file=["head.h", "head.c", "example.c"]),
     log:
@@ -99,7 +99,7 @@ use rule write_c as write_int8_c with:
         val="<results>/int8/embeddings/val.safetensors",
         choice=branch(CHOSEN, then="<results>/int8/heads/choice.json", otherwise=[]),
         packed=expand("<results>/int8/heads/{head}/packed/{name}.bin", head=DEPLOYED, name=PACKED),
-        code=code("write_c"),
+        code=code("write_c", *HEADS),
     output:
         expand("<results>/deploy/int8/{file}", file=["head.h", "head.c", "example.c"]),
     log:

@@ -74,7 +74,7 @@ if config["comparison"]["processor"]:
                 precision=config["precisions"],
                 seed=config["seeds"][0],
             ),
-            code=code("count_instructions"),
+            code=lambda wildcards: code("count_instructions", wildcards.head),
         output:
             "{model}/heads/{head}/instructions.json",
         log:

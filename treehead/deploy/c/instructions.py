@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from treehead.artifacts import InputError
-from treehead.deploy.c import build, emulated
+from treehead.deploy.c import agreement, build, emulated
+from treehead.deploy.c.build import IntegerHead
 from treehead.deploy.c.integer import Features
 from treehead.heads import packing
 
 # At most so many images of val are run.
 _IMAGES = 500
+_REMEDY = "set comparison.feature_bits to 16 if it is 8, else comparison.processor to null"
 
 
 def count(
@@ -28,7 +29,7 @@ def count(
     Args:
         files: packed file of each precision.
         sample: features of train (n, dim), of which no number of the head's is out of range.
-        val: features of the images that are run, (n, dim), or of a part spread over all of them.
+        val: features of images (n, dim), of which a part spread over all of them is run.
         features: how they arrive.
         module: module of the head.
         processor: of `emulated.PROCESSORS`; "<processor>-loop" is its plain loop.
@@ -38,14 +39,18 @@ def count(
         `emulated.Figures` and `loop_instructions_mean`, or the `reason` why it has none.
 
     Raises:
-        InputError: val is empty, a command is missing, or the C does not equal its reference.
+        InputError: val is empty, a command is missing, the C does not equal its reference, or its
+            classes are not the packed head's (`agreement.check`).
     """
-    if not len(val):
-        raise InputError("val has no images to run the C on; raise dataset.val_fraction.")
-    q, _ = features.quantized(val[:: -(-len(val) // _IMAGES)])
+    q, _ = features.quantized(agreement.spread(val, _IMAGES))
+
+    def agreeing(path: str | Path) -> IntegerHead:
+        head = build.build(module, path, features, sample)
+        agreement.check(module, path, head, val, _REMEDY)
+        return head
+
     measured = {
-        precision: _without(module, precision)
-        or _figures(module, path, features, sample, q, processor)
+        precision: _without(module, precision) or _figures(agreeing(path), path, q, processor)
         for precision, path in files.items()
     }
     about = {"processor": processor, "feature_bits": features.bits, "images": len(q)}
@@ -60,13 +65,7 @@ def _without(module: str, precision: str) -> dict[str, str]:
 
 
 def _figures(
-    module: str,
-    path: str | Path,
-    features: Features,
-    sample: np.ndarray,
-    q: np.ndarray,
-    processor: str,
+    head: IntegerHead, path: str | Path, q: np.ndarray, processor: str
 ) -> dict[str, float]:
-    head = build.build(module, path, features, sample)
     own, loop = (emulated.measure(head, path, q, name) for name in (processor, f"{processor}-loop"))
     return own._asdict() | {"loop_instructions_mean": loop.instructions_mean}
