@@ -4,8 +4,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,8 @@ class Submission(NamedTuple):
     rules: set[str]
 
 
-def submissions(*targets: str, config: Sequence[str] = ()) -> list[Submission]:
+@cache
+def submissions(*targets: str, config: tuple[str, ...] = ()) -> list[Submission]:
     """What targets of a fresh results folder would be."""
     told = subprocess.run(
         [
