@@ -1,19 +1,27 @@
 """A real SLURM on this machine: one controller and one node, in a folder of its own.
 
-Debian's slurm-wlm and munge are needed, and root.
+Debian's slurm-wlm and munge are needed, and root. As a command it is snakemake, but asks for the
+states of the jobs each second: SLURM's plugin waits ten seconds more after each answer without
+news, and tests would wait for that most of the time.
 """
 
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
+import snakemake.cli
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 # Where SLURM looks; the plugin passes no other place on to the steps of a job.
 CONFIG = Path("/etc/slurm/slurm.conf")
+DAEMONS = ("slurmd", "slurmctld", "munge")
 NEEDS = ("munged", "slurmctld", "slurmd", "squeue", "scancel")
 
 _CONFIG = """\
@@ -37,6 +45,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 MinJobAge=3600
 SlurmdTimeout=20
 KillWait=5
@@ -52,9 +61,15 @@ def lacking() -> str:
     missing = [name for name in NEEDS if shutil.which(name) is None]
     if missing:
         return f"no {missing[0]}, of Debian's slurm-wlm and munge"
-    if CONFIG.exists():
-        return f"this machine has a SLURM of its own, in {CONFIG}"
+    if CONFIG.exists() and not _left():
+        return f"{CONFIG} is of a SLURM of this machine's own, or of a test that runs"
     return "" if os.geteuid() == 0 else "it needs root"
+
+
+def _left() -> bool:
+    """Whether the configuration is that of a test that was killed."""
+    test = CONFIG.resolve().parent / "test.pid"
+    return test.exists() and not psutil.pid_exists(int(test.read_text()))
 
 
 class Cluster:
@@ -97,7 +112,9 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
-    """A cluster that is ready; it stops with the body."""
+    """A cluster that is ready; it stops with the body. What a killed test has left goes first."""
+    if CONFIG.is_symlink():
+        _stop(CONFIG.resolve().parent)
     for part in ("state", "spool"):
         (folder / part).mkdir(parents=True)
     folder.chmod(0o700)
@@ -112,6 +129,7 @@ def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     told = {"host": host, "folder": folder, "cores": cores, "memory": memory}
     (folder / "slurm.conf").write_text(_CONFIG.format(**told, ports=_free_ports(2)))
+    (folder / "test.pid").write_text(str(os.getpid()))
     made = Cluster(folder)
     CONFIG.parent.mkdir(exist_ok=True)
     CONFIG.symlink_to(folder / "slurm.conf")
@@ -120,10 +138,18 @@ def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
         made.start("slurmd")
         yield made
     finally:
-        CONFIG.unlink()
-        for daemon in ("slurmd", "slurmctld", "munge"):
-            if (folder / f"{daemon}.pid").exists():
-                made.kill(daemon)
+        _stop(folder)
+
+
+def _stop(folder: Path) -> None:
+    """Stop the daemons of a cluster that still run, and take its configuration away."""
+    CONFIG.unlink()
+    for daemon in DAEMONS:
+        with suppress(FileNotFoundError, psutil.NoSuchProcess):
+            process = psutil.Process(int((folder / f"{daemon}.pid").read_text()))
+            # A number may be another process's by now.
+            if process.name().startswith(daemon):
+                process.kill()
 
 
 def _free_ports(count: int) -> list[int]:
@@ -135,3 +161,8 @@ def _free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
+
+
+if __name__ == "__main__":
+    RemoteExecutor.next_seconds_between_status_checks = property(lambda _: 1, lambda *_: None)
+    snakemake.cli.main(sys.argv[1:])

@@ -1,16 +1,22 @@
 """The graph with its files in a bucket of a real S3 server on this machine, which moto runs."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 import pytest
-from conftest import METRICS, Project, made
+import yaml
+from conftest import METRICS, ROOT, Project, made
 from moto.server import ThreadedMotoServer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 BUCKET, FOLDER, KNOWN = "lab", "first", "known"
 COPIES = f".snakemake/storage/s3/{BUCKET}/{FOLDER}"
@@ -22,18 +28,19 @@ class Storage(NamedTuple):
     url: str
     environment: dict[str, str]
 
-    def options(self) -> tuple[str, ...]:
+    def options(self, profile: str = "s3") -> tuple[str, ...]:
         """What a call of snakemake needs beside its targets."""
         place = f"--default-storage-prefix=s3://{BUCKET}/{FOLDER}"
-        return ("--profile", "profiles/s3", f"--storage-s3-endpoint-url={self.url}", place)
+        return ("--profile", f"profiles/{profile}", f"--storage-s3-endpoint-url={self.url}", place)
 
     def run(self, project: Project, target: str = METRICS) -> subprocess.CompletedProcess[str]:
         """Make the target."""
         return project.snakemake(*self.options(), "--cores=1", "--", target, **self.environment)
 
-    def plan(self, project: Project) -> list[str]:
+    def plan(self, project: Project, profile: str = "s3", *options: str) -> list[str]:
         """The rules that would run for the metrics."""
-        told = project.snakemake(*self.options(), "--dry-run", "--", METRICS, **self.environment)
+        command = (*self.options(profile), *options, "--dry-run", "--", METRICS)
+        told = project.snakemake(*command, **self.environment)
         assert told.returncode == 0, told.stderr
         table = told.stdout.partition("Job stats:")[2].partition("total")[0]
         return sorted(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE))
@@ -132,3 +139,59 @@ def test_the_copies_of_a_bucket_can_be_verified(stored: Project):
     command = [sys.executable, "-m", "treehead", "verify", f"{COPIES}/results"]
     done = subprocess.run(command, cwd=stored.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_profile_of_pods_finds_what_is_in_the_bucket(
+    stored: Project, own_dataset: Project, storage: Storage, tmp_path: Path
+):
+    """All but the executor, which needs a cluster."""
+    second = checkout(own_dataset, tmp_path / "project")
+    storage.pull(second)
+    pods = ("kubernetes", "--executor=local", "--cores=1")
+    assert storage.plan(second, *pods) == []
+    changed = second.having({"child.l2": 0.5})
+    assert storage.plan(changed, *pods) == storage.plan(changed)
+
+
+def test_a_volume_with_what_snakemake_knows_lets_another_pod_see_a_changed_setting(
+    stored: Project, own_dataset: Project, storage: Storage, tmp_path: Path
+):
+    """Without it Snakemake goes by dates, and all that is in the bucket is as new as it can be."""
+    pod = own_dataset.copy(tmp_path / "project").having({"child.l2": 0.5})
+    for path in pod.folder.rglob("*"):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    assert storage.plan(pod) == []
+    shutil.copytree(stored.folder / ".snakemake", pod.folder / ".snakemake", dirs_exist_ok=True)
+    tree = ["evaluate_hierarchy", "record_config", "reduce_child", "train_child"]
+    assert storage.plan(pod) == tree
+
+
+def test_the_pod_of_a_whole_run_keeps_what_snakemake_knows_in_its_volume():
+    claim, job = yaml.safe_load_all((ROOT / "profiles/kubernetes/job.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (mount,) = container["volumeMounts"]
+    (volume,) = pod["volumes"]
+    workdir = re.search(r"^WORKDIR (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
+    assert mount == {"name": volume["name"], "mountPath": f"{workdir}/.snakemake"}
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+
+
+def test_all_that_the_image_installs_is_pinned():
+    locks = [(ROOT / name).read_text() for name in ("requirements.lock", "requirements-dev.lock")]
+    pinned = {
+        canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", "\n".join(locks), re.M)
+    }
+    needed, new = set(), {"snakemake-storage-plugin-s3"}
+    while new:
+        needed |= new
+        found = [Requirement(line) for name in new for line in requires(name) or ()]
+        new = {
+            canonicalize_name(one.name)
+            for one in found
+            if one.marker is None or one.marker.evaluate({"extra": ""})
+        } - needed
+    assert {"boto3", "botocore"} <= needed <= pinned
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").split("&&")
+    (line,) = [line for line in lines if "snakemake-storage-plugin-s3" in line]
+    assert "--constraint requirements.lock --constraint requirements-dev.lock" in line

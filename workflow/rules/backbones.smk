@@ -11,6 +11,9 @@ rule fetch_weights:
     log:
         f"{WEIGHTS}.log",
     threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
     params:
         weights=stages.weights(config),
     script:
@@ -32,6 +35,9 @@ rule export_backbone:
     wildcard_constraints:
         model=one_of(TRAINED),
     threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
     params:
         export=stages.export(config),
     script:
@@ -48,6 +54,9 @@ rule count_backbone:
     log:
         "{model}/logs/count_backbone.log",
     threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
     params:
         export=stages.export(config),
     script:
@@ -77,7 +86,7 @@ rule embed:
     threads: config["threads"]["backbone"]
     resources:
         mem_mb=4000,
-        runtime=240,
+        runtime=max(10, 60 // SHARDS),
     params:
         embed=lambda wildcards: stages.embed(config, wildcards.split, wildcards.model)
         | stages.shard(config, wildcards.get("shard", 0)),
@@ -97,5 +106,7 @@ if SHARDS > 1:
         log:
             "{model}/logs/join_embeddings/{split}.log",
         threads: 1
+        resources:
+            runtime=10,
         script:
             "../scripts/join_embeddings.py"

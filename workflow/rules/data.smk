@@ -14,6 +14,8 @@ if config["dataset"]["source"] == "generated":
         log:
             f"{DATASET}/make_demo_dataset.log",
         threads: 1
+        resources:
+            runtime=30,
         params:
             dataset=stages.drawing(config),
         script:

@@ -18,6 +18,9 @@ rule build_classifier:
     log:
         "<results>/logs/build_classifier.log",
     threads: config["threads"]["heads"]
+    resources:
+        mem_mb=4000,
+        runtime=10,
     params:
         deploy=stages.deploy(config, HEADS),
     script:
@@ -37,6 +40,9 @@ rule evaluate_classifier:
     log:
         "<results>/logs/evaluate_classifier.log",
     threads: config["threads"]["backbone"]
+    resources:
+        mem_mb=4000,
+        runtime=60,
     script:
         "../scripts/evaluate_classifier.py"
 

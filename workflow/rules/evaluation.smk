@@ -119,6 +119,8 @@ rule choose_head:
     log:
         "{model}/logs/choose_head.log",
     threads: config["threads"]["heads"]
+    resources:
+        runtime=10,
     params:
         choice=stages.choice(config, HEADS),
     script:

@@ -21,7 +21,7 @@ rule fit_head:
     threads: config["threads"]["heads"]
     resources:
         mem_mb=4000,
-        runtime=60,
+        runtime=10,
     params:
         head=lambda wildcards: stages.head(config, TAXONOMY, HEADS, wildcards.head),
     script:

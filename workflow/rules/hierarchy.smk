@@ -29,6 +29,9 @@ rule train_parent:
     wildcard_constraints:
         model=one_of(model for model in TRAINED if not takes_parent(model)),
     threads: config["threads"]["heads"]
+    resources:
+        mem_mb=4000,
+        runtime=10,
     params:
         parent=stages.parent(config, TAXONOMY),
     script:
@@ -83,6 +86,9 @@ rule learn_clusters:
     log:
         "<results>/logs/learn_clusters.log",
     threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
     params:
         clusters=stages.clusters(config, CATALOG.names),
     script:
@@ -100,6 +106,9 @@ rule train_cluster_parent:
     log:
         "<results>/logs/train_cluster_parent.log",
     threads: config["threads"]["heads"]
+    resources:
+        mem_mb=4000,
+        runtime=10,
     params:
         parent=stages.cluster_parent(config),
     script:
