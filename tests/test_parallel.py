@@ -1,10 +1,12 @@
 """Two processes train as one does, and start again if one of them dies."""
 
+import copy
 import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -12,10 +14,14 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from training import Training, digest
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from training import Training, coloured, digest, fresh
 
 from treehead.artifacts import InputError
-from treehead.training import launching, parallel
+from treehead.backbones.backbone import network_of
+from treehead.training import checkpoint, finetune, launching, parallel
 from treehead.training.checkpoint import Checkpoint
 
 # Every epoch is one step, so that the history has the loss of each step. Rounding alone grows with
@@ -51,6 +57,148 @@ def test_two_processes_have_the_loss_curve_of_one(settings: dict):
         torch.testing.assert_close(
             both.model().state_dict()[name], value, rtol=1e-2, atol=1e-3, msg=name
         )
+
+
+TWO = launching.Group("training", processes=2, machines=1, rendezvous=None, device="cpu")
+
+
+class Curved(nn.BatchNorm2d):
+    """A user's own BatchNorm, which does more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(super().forward(x))
+
+
+class Standardized(nn.Conv2d):
+    """A convolution whose filters are normalised by torch's function, as timm's are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.weight.view(1, len(self.weight), -1)
+        weight = F.batch_norm(rows, None, None, training=True, momentum=0.0)
+        return self._conv_forward(x, weight.view_as(self.weight), self.bias)
+
+
+class Own(nn.Module):
+    """A user's own network: each kind of BatchNorm, and a layer that is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Sequential(
+            nn.Conv2d(3, 8, 3, bias=False),
+            Curved(8, momentum=None),
+            Standardized(8, 8, 3, bias=False),
+            nn.BatchNorm2d(8, affine=False),
+            nn.ReLU(),
+        )
+        self.long = nn.BatchNorm1d(8)
+        self.features = nn.Sequential(nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6))
+        self.unused = nn.Linear(6, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.features(self.long(self.maps(images).flatten(2)).mean(2))
+
+
+def airbench() -> nn.Module:
+    backbone = fresh()
+    backbone.whiten(torch.from_numpy(coloured(40, 1).pixels))
+    return backbone.network
+
+
+def mobilenet() -> nn.Module:
+    return network_of("timm/mobilenetv3_small_050", {}, 32)[0]
+
+
+def step(network: nn.Module, images: Tensor, wanted: Tensor) -> dict[str, Tensor | None]:
+    """What one step makes: the features of all images, in eval mode too, gradients, buffers."""
+    network, mine = copy.deepcopy(network).train(), parallel.part(len(images))
+    stepping = parallel.averaging(network)
+    with parallel.over_whole_batches():
+        features = stepping(images[mine])
+        (parallel.size() * (features * wanted[mine]).sum() / len(images)).backward()
+        judged = stepping.eval()(images).detach()
+    parts = [features.detach()] * parallel.size()
+    if parallel.grouped():
+        dist.all_gather_object(parts, features.detach())
+    made = {f"gradient of {name}": value.grad for name, value in network.named_parameters()}
+    return made | dict(network.named_buffers()) | {"features": torch.cat(parts), "judged": judged}
+
+
+def steps(tried: list[tuple]) -> list[dict[str, Tensor | None]]:
+    return [step(*each) for each in tried]
+
+
+def test_batchnorm_of_each_kind_sees_the_whole_batch_and_its_module_stays():
+    """Nine images, each lighter than the one before, so that the two parts are unlike."""
+    torch.manual_seed(0)
+    images = torch.randn(9, 3, 32, 32) + torch.linspace(-1, 1, 9).view(9, 1, 1, 1)
+    networks = [airbench(), mobilenet(), Own()]
+    tried = [(each, images, torch.randn_like(each(images))) for each in networks]
+    alone, both = steps(tried), launching.launch(partial(steps, tried), TWO)
+    for expected, found in zip(alone, both, strict=True):
+        assert expected["features"].abs().max() > 0.1
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            if value is None:
+                assert found[name] is None, name
+            else:
+                torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-4, msg=name)
+
+
+LOSSES = {
+    "muon": {
+        "optimizer": "muon",
+        "schedule": "triangle",
+        "muon_learning_rate": 0.01,
+        "class_weights": "balanced",
+        "label_smoothing": 0.2,
+        "gradient_clip": 0.01,
+    },
+    "multitask": {
+        "objective": "multitask",
+        "self_distillation": 0.5,
+        "average": 0.8,
+        "progressive": [{"until": 0.5, "image_size": 12}],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_each_loss_and_optimizer_makes_the_steps_of_one_process(kind: str):
+    """On uneven classes, and batches of seven, which two processes do not share evenly."""
+    pixels, fine = coloured(25, 1)
+    rows = torch.arange(25)[(fine != 3) | (torch.arange(25) < 10)]
+    trained = []
+    for processes in (1, 2):
+        own = {"epochs": 3, "learning_rate": 0.001, "processes": processes}
+        settings, backbone = Training(UNEVEN | LOSSES[kind] | own).settings, fresh()
+        train = finetune.Images(pixels[rows], fine[rows])
+        head, history = finetune.finetune(backbone, train, coloured(15, 2), settings)
+        trained.append((history, nn.ModuleList([backbone, head]).state_dict()))
+    (alone, expected), (both, found) = trained
+    assert [row.loss for row in both] == pytest.approx([row.loss for row in alone], abs=1e-4)
+    assert [row.val_accuracy for row in both] == [row.val_accuracy for row in alone]
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_batchnorm_for_gpus_alone_is_told_on_a_cpu():
+    training = Training({"processes": 2})
+    training.backbone.network = nn.SyncBatchNorm.convert_sync_batchnorm(training.backbone.network)
+    with pytest.raises(InputError, match=r"^backbone\.network\..* is SyncBatchNorm, .*processes"):
+        training.run()
+
+
+def test_more_processes_than_images_are_told():
+    with pytest.raises(InputError, match=r"^Train has 2 images, and 3 processes share each batch;"):
+        Training({"processes": 3}, images=2).run()
+
+
+@pytest.mark.fault("more processes than GPUs", "one sentence before any of them starts")
+def test_more_processes_than_gpus_are_told_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(launching, "elastic_launch", None)
+    with pytest.raises(InputError, match=r"processes is 2, .* torch sees 1; set it to 1, or fin"):
+        launching.launch(print, TWO._replace(device="cuda"))
 
 
 # Nineteen images in batches of seven: parts of three and four, and a last one of five.
@@ -94,6 +242,39 @@ def members() -> list[psutil.Process]:
     """The processes that train, in the order of their start."""
     children = sorted(psutil.Process().children(), key=lambda child: child.pid)
     return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+
+
+@pytest.mark.fault(
+    "an unfinished training goes on on another kind of processor",
+    "the log names the state that is not resumed",
+)
+def test_a_state_of_another_processor_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Path
+):
+    """A node of another kind would train from the first epoch without a word."""
+    output = str(tmp_path / "weights.safetensors")
+    logging.getLogger("treehead").setLevel(logging.INFO)
+
+    def begun() -> tuple[Checkpoint, list[str]]:
+        log.write_text("")
+        return checkpoint.beside(output, {"seed": 0}, [], 60), log.read_text().splitlines()
+
+    first, told = begun()
+    assert told == []
+    first.save({"epoch": 1})
+    first.save({"epoch": 2})
+    again, told = begun()
+    assert (again.path, told) == (first.path, [])
+    assert again.older.is_file(), "nor is the state before the newest told as another's"
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+    other, (line,) = begun()
+    assert line.startswith(f"{first.path}, {first.older}: of a training with other settings, data,")
+    assert line.endswith(
+        "another kind of processor, and not resumed here; delete what you don't want."
+    )
+    other.save({"epoch": 1})
+    other.remove()
+    assert first.load() == {"epoch": 2}
 
 
 # Before any training.
@@ -143,9 +324,6 @@ def test_a_killed_process_starts_again_with_the_others_to_the_same_bytes(
     assert lines.count("A process died; all 2 start again, restart 1 of 3.") == 1
     assert sum(line.startswith("Resumed in epoch") for line in lines) == 1
     assert sum(line.startswith("epoch   8/8") for line in lines) == 1
-
-
-TWO = launching.Group("training", processes=2, machines=1, rendezvous=None, device="cpu")
 
 
 def killed() -> None:

@@ -90,9 +90,19 @@ class Checkpoint:
 
 
 def beside(output: str, settings: dict[str, Any], files: list[str], seconds: float) -> Checkpoint:
-    """The checkpoint of the training that makes `output`, in the same folder, named by its key."""
+    """The checkpoint of the training that makes `output`, in the same folder, named by its key.
+
+    States of other trainings in that folder are told, for they are not resumed.
+    """
     name = f"unfinished-{key(settings, files)[:16]}.pt"
-    return Checkpoint(Path(output).with_name(name), seconds)
+    path = Path(output).with_name(name)
+    found = sorted(path.parent.glob("unfinished-*.pt*"))
+    if others := [str(other) for other in found if not other.name.startswith(name)]:
+        say(
+            f"{', '.join(others)}: of a training with other settings, data, code or versions, or "
+            "on another kind of processor, and not resumed here; delete what you don't want."
+        )
+    return Checkpoint(path, seconds)
 
 
 @contextmanager

@@ -54,12 +54,17 @@ def launch(train: Callable[[], Result], group: Group) -> Result:
         What `train` returns; of a group, what it returns in the first process of this machine.
 
     Raises:
-        InputError: all of the processes raised it, one was killed after the last restart, or the
-            machines did not meet.
+        InputError: all of the processes raised it, one was killed after the last restart, the
+            machines did not meet, or this one has fewer GPUs than processes.
         SystemExit: SIGTERM or SIGINT came; the exit status is 128 + its number.
     """
     if group.processes * group.machines == 1:
         return train()
+    if group.device == "cuda" and group.processes > (gpus := torch.cuda.device_count()):
+        raise InputError(
+            f"finetune.processes is {group.processes}, and each needs a GPU of its own, but torch "
+            f"sees {gpus}; set it to {gpus}, or finetune.device to cpu."
+        )
     with tempfile.TemporaryDirectory() as folder, _handlers_restored():
         threads = max(1, torch.get_num_threads() // group.processes)
         arguments = (train, group, threads, folder, console.destinations())

@@ -1,16 +1,20 @@
 """What processes that train together do as one: each takes a part of every batch.
 
 DistributedDataParallel averages gradients, over gloo on a CPU and nccl on GPUs, and BatchNorm sees
-the whole batch, so that the steps are those of one process but for rounding.
+the whole batch, so that the steps are those of one process but for rounding and dropout's draws.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from treehead.artifacts import InputError
 from treehead.training.checkpoint import State
 
 
@@ -68,27 +72,74 @@ def wait() -> None:
 
 
 def averaging(model: nn.Module) -> nn.Module:
-    """The model with gradients that are means over all processes; the model itself in no group."""
+    """The model with gradients that are means over all processes; the model itself in no group.
+
+    Raises:
+        InputError: a layer does not run in several processes on a CPU.
+    """
     if not grouped():
         return model
     on_gpu = dist.get_backend() == "nccl"
+    for name, module in model.named_modules():
+        if isinstance(module, nn.SyncBatchNorm) and not on_gpu:
+            raise InputError(
+                f"{name} is SyncBatchNorm, which torch runs on GPUs alone; make it BatchNorm, "
+                "which sees the whole batch in several processes too, or set finetune.processes "
+                "and finetune.machines to 1."
+            )
     return DistributedDataParallel(
         model,
         device_ids=[torch.cuda.current_device()] if on_gpu else None,
         forward_sync_buffers=False,
+        # So a layer may go unused, as it may in one process.
+        static_graph=True,
     )
 
 
-def synchronized(model: nn.Module) -> nn.Module:
-    """The model with BatchNorm over the batches of all processes; the model itself in no group."""
-    if not grouped():
-        return model
-    if dist.get_backend() == "nccl":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = _GlooBatchNorm2d
-    return model
+@contextmanager
+def over_whole_batches() -> Iterator[None]:
+    """In the body BatchNorm sees the batches of all processes; nothing changes in no group.
+
+    What else a module does, as an activation, stays, since the function is replaced that BatchNorm
+    of any kind calls, and not the module.
+    """
+    F.batch_norm = _batch_norm if grouped() else _ONE_BATCH
+    try:
+        yield
+    finally:
+        F.batch_norm = _ONE_BATCH
+
+
+_ONE_BATCH = F.batch_norm
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`F.batch_norm` of x (n, channels, ...) over the batches of all processes."""
+    if not training:
+        return _ONE_BATCH(x, running_mean, running_var, weight, bias, eps=eps)
+    own = x.float()
+    others, shape = [0, *range(2, x.ndim)], (-1, *[1] * (x.ndim - 2))
+    rows = own.new_full((1,), own.numel() // own.shape[1])
+    *_, count = sums = _Sum.apply(torch.cat((own.sum(others), rows)))
+    mean = sums[:-1] / count
+    centered = own - mean.view(shape)
+    variance = _Sum.apply(centered.square().sum(others)) / count
+    if running_mean is not None:
+        running_mean.lerp_(mean.detach(), momentum)
+        running_var.lerp_((variance * count / (count - 1)).detach(), momentum)
+    scale = (variance + eps).rsqrt()
+    scale = scale if weight is None else weight * scale
+    y = centered * scale.view(shape)
+    return (y if bias is None else y + bias.view(shape)).to(x.dtype)
 
 
 class _Sum(torch.autograd.Function):
@@ -103,25 +154,3 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
         return _Sum.forward(_, gradient)
-
-
-class _GlooBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm over the batches of all processes; torch's SyncBatchNorm runs on GPUs alone."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        own = x.float()
-        (count,) = total(own.numel() / own.shape[1])
-        mean = _Sum.apply(own.sum((0, 2, 3))) / count
-        centered = own - mean[:, None, None]
-        variance = _Sum.apply(centered.square().sum((0, 2, 3))) / count
-        self._follow(mean.detach(), variance.detach() * count / (count - 1))
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)

@@ -69,6 +69,9 @@ class Trainer(Training):
         model: what to train; a copy of it on the device is.
         train, val: two disjoint parts of the training images.
         settings: as for `finetune.finetune`, with the device and the precision decided.
+
+    Raises:
+        InputError: train has fewer images than there are processes.
     """
 
     ROW = Epoch
@@ -78,11 +81,15 @@ class Trainer(Training):
         self, model: Classifier, train: Images, val: Images, settings: dict[str, Any]
     ) -> None:
         n = len(train.fine)
+        if n < parallel.size():
+            raise InputError(
+                f"Train has {n} images, and {parallel.size()} processes share each batch; lower "
+                "finetune.processes or finetune.machines."
+            )
         whole = len(batches(n, settings["batch_size"], (0, 0)))
         super().__init__(n, min(whole, settings["steps_per_epoch"] or whole), settings)
         self.device, self.train, self.val = settings["device"], train, val
-        local = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
-        self.model = parallel.synchronized(local)
+        self.model = copy.deepcopy(model).to(self.device, memory_format=torch.channels_last)
         self.stepping = parallel.averaging(self.model)
         decay, steps = settings["average"], self.steps * settings["epochs"]
         self.average = optimization.average(self.model, decay) if decay else None
@@ -110,6 +117,7 @@ class Trainer(Training):
             f"Training diverged: {what} in epoch {self.epoch}, step {step}; {remedy}."
         )
 
+    @parallel.over_whole_batches()
     def learn(self, rows: Tensor) -> float:
         """Train on a batch; return its mean loss.
 
