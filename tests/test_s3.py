@@ -95,6 +95,7 @@ def checkout(own_dataset: Project, folder: Path) -> Project:
     return project
 
 
+@pytest.mark.fault("data sets, weights and results lie in a bucket (S3)", "the same bytes")
 def test_a_bucket_gets_the_bytes_of_a_local_run(
     stored: Project, own_run: Project, storage: Storage
 ):

@@ -156,6 +156,10 @@ def run(project: Project, outside: Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_slurm
+@pytest.mark.fault(
+    "on SLURM a node's daemon is killed in a training, and then a submission cancelled",
+    "what others made stays; the same command ends in the same bytes as without SLURM",
+)
 def test_through_a_dead_node_and_a_cancelled_job_slurm_gives_the_same_bytes(
     own_dataset: Project, own_run: Project, cluster: Cluster, tmp_path: Path
 ):

@@ -42,7 +42,7 @@ def begin(rendezvous: str) -> Iterator[Begin]:
         def begin(folder: Path) -> subprocess.Popen:
             folder.mkdir(exist_ok=True)
             settings = json.dumps({**SETTINGS, "machines": 2})
-            program = Path(__file__).with_name("machine.py")
+            program = Path(__file__).parents[1] / "machine.py"
             machine = subprocess.Popen([sys.executable, program, folder, settings, rendezvous])
             machines.callback(machine.kill)
             return machine
@@ -76,6 +76,10 @@ def digests(folders: list[Path]) -> list[str]:
     return [(folder / "digest").read_text() for folder in folders]
 
 
+@pytest.mark.fault(
+    "SIGKILL of a process of one of two machines that train together",
+    "the processes of both start again; the same bytes as on one machine",
+)
 def test_a_killed_process_starts_again_on_all_machines_to_the_same_bytes(
     whole: str, tmp_path: Path, rendezvous: str, begin: Begin
 ):
@@ -94,6 +98,10 @@ def test_a_killed_process_starts_again_on_all_machines_to_the_same_bytes(
     assert log.count("Resumed in epoch") == 1
 
 
+@pytest.mark.fault(
+    "one of two machines that train together is stopped, and its state is lost",
+    "after the same command there, both go on from the state of the other; the same bytes",
+)
 def test_a_machine_that_is_stopped_and_comes_back_takes_the_state_of_the_other(
     whole: str, tmp_path: Path, rendezvous: str, begin: Begin
 ):
@@ -109,6 +117,10 @@ def test_a_machine_that_is_stopped_and_comes_back_takes_the_state_of_the_other(
     assert "Resumed in epoch" in (folders[1] / "log").read_text()
 
 
+@pytest.mark.fault(
+    "the machine of the rendezvous is stopped",
+    "the other ends in one sentence; after the same command on both, the same bytes",
+)
 def test_without_the_host_the_other_machine_ends_in_a_sentence_and_both_resume(
     whole: str, tmp_path: Path, rendezvous: str, begin: Begin
 ):
@@ -124,6 +136,7 @@ def test_without_the_host_the_other_machine_ends_in_a_sentence_and_both_resume(
     assert digests(folders) == [whole, whole]
 
 
+@pytest.mark.fault("the other machine never comes", "one sentence")
 def test_a_machine_that_stays_alone_says_so(monkeypatch: pytest.MonkeyPatch, rendezvous: str):
     monkeypatch.setattr(launching, "PATIENCE", 2)
     group = launching.Group("training", 1, 2, rendezvous, "cpu")
