@@ -129,7 +129,8 @@ def _batch_norm(
     own = x.float()
     others, shape = [0, *range(2, x.ndim)], (-1, *[1] * (x.ndim - 2))
     rows = own.new_full((1,), own.numel() // own.shape[1])
-    *_, count = sums = _Sum.apply(torch.cat((own.sum(others), rows)))
+    sums = _Sum.apply(torch.cat((own.sum(others), rows)))
+    count = sums[-1].detach()
     mean = sums[:-1] / count
     centered = own - mean.view(shape)
     variance = _Sum.apply(centered.square().sum(others)) / count
