@@ -9,11 +9,12 @@ DEV := $(VENV)/ready-dev
 RUN := PYTHONPATH=workflow/logger $(BIN)/snakemake --cores $(CORES) --logger stages
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation
 
-.PHONY: help run compare test faults lint bench report lock-check
+.PHONY: help run compare test test-long faults lint bench report lock-check
 help:
 	@echo "make run     draw demo100, train and evaluate its hierarchical classifier, print the result"
 	@echo "make compare every head at every setting on demo100, as results/pareto.svg and a table, and the one to take"
-	@echo "make test    run all tests"
+	@echo "make test    run the tests, all but those that take long"
+	@echo "make test-long  run those"
 	@echo "make faults  every fault of docs/reliability.md, which it writes; takes hours"
 	@echo "make lint    ruff, snakefmt and snakemake --lint"
 	@echo "make bench   training and embedding against the study's pipeline, and demo100 against a linear model"
@@ -44,6 +45,9 @@ report: run
 
 test: $(DEV)
 	$(BIN)/python -m pytest
+
+test-long: $(DEV)
+	$(BIN)/python -m pytest -m long
 
 # --interruptions=5 --mutations=100 in FAULTS takes minutes.
 faults: $(DEV)

@@ -325,7 +325,8 @@ def made(root: Path) -> dict[str, str]:
         record.parent.parent / record.stem
         for folder in ("results", "resources")
         for record in (root / folder).rglob(".made/*.json")
-        if record.stem != "history.csv"  # which tells how fast the training was
+        # The one tells how fast the training was, the other is found before the first job.
+        if record.stem not in ("history.csv", "source.json")
     ]
     return {
         file.relative_to(root).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files

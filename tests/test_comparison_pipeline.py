@@ -120,6 +120,7 @@ def test_the_heads_c_compiles_and_finds_its_golden_vectors(compared: Project, tm
     assert re.search(r"packed/int4-\d\.bin: its C gives \d+\.\d+% of \d+ images of val", told)
 
 
+@pytest.mark.long
 def test_the_backbone_in_8_bits_has_a_classifier_and_c_of_its_own(mine: Project, tmp_path: Path):
     taken = "results/deploy"
     own = mine.having({"deploy.head": "linear"})
@@ -351,6 +352,7 @@ def test_the_head_of_the_manual_works_as_it_stands(mine: Project):
     assert len(code.splitlines()) < 40
 
 
+@pytest.mark.long
 def test_a_hierarchy_of_learned_clusters_runs_through(own_run: Project, tmp_path: Path):
     """From features to clusters to the tree, its figures, and the parent alone."""
     project = own_run.copy(tmp_path / "project").having({"taxonomy": "clusters-4"})

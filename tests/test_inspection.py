@@ -103,6 +103,7 @@ def test_a_model_of_torchvision_is_found(name: str, dim: int):
     assert bool(found.fitted.head) == (name != "squeezenet1_1")
 
 
+@pytest.mark.long
 def test_a_model_of_timm_is_found_and_its_twins_are_named():
     timm = pytest.importorskip("timm", reason="timm is not installed")
     whole = timm.create_model("mobilenetv4_conv_small_035", num_classes=7).state_dict()
@@ -127,6 +128,7 @@ def test_a_file_of_the_names_of_a_network_is_told_how_it_differs(tmp_path, capsy
     assert "first features.0.weight (64, 1, 3, 3), where the network has (64, 3, 3, 3)." in text
 
 
+@pytest.mark.long
 def test_the_nearest_network_is_the_one_with_the_fewest_other_tensors():
     """ResNets of several widths have the names of one another."""
     whole = models.wide_resnet50_2(num_classes=7).state_dict()

@@ -251,6 +251,7 @@ def test_another_results_tree_needs_all_but_the_dataset_and_the_weights(pristine
     assert pristine.plan() == {}
 
 
+@pytest.mark.long
 def test_another_results_tree_leaves_the_first_as_it_was(own_run: Project, tmp_path: Path):
     """Run with another seed, so that the two trees share nothing that was computed.
 
@@ -441,12 +442,13 @@ def test_a_rule_lists_the_modules_that_its_script_imports_and_no_other(
             continue
         seen.add(script)
         chosen = []
-        if job.rule in ("fit_head", "evaluate_head"):
+        if job.rule in ("fit_head", "evaluate_head", "count_instructions"):
             head = heads[re.search(r"head=([\w.-]+)", job.wildcards)[1]]
             chosen.append(modules[head.module])
             if "teacher" in head.settings and script.endswith("fit_head.py"):
                 chosen.append(modules[heads[head.settings["teacher"]].module])
-        if job.rule in ("choose_head", "build_classifier", "build_int8_classifier"):
+        of_any = ("choose_head", "write_c", "write_int8_c")
+        if job.rule in (*of_any, "build_classifier", "build_int8_classifier"):
             chosen += {modules[head.module] for head in heads.values()}
         if NETWORKS_BY_NAME in loaded[script]:
             chosen.append(network)

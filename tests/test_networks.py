@@ -126,6 +126,7 @@ def compared(own_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
     return project
 
 
+@pytest.mark.long
 def test_each_variant_is_a_run_of_its_own(compared: Project):
     results = compared.folder / "results"
     table = pandas.read_csv(results / "networks.csv").set_index("network")
@@ -161,6 +162,7 @@ def folders(results: Path) -> dict[str, Path]:
     return {own: results} | {name: results / "networks" / name for name in others}
 
 
+@pytest.mark.long
 def test_a_variant_has_its_own_parent_children_and_tensors(compared: Project):
     folder = compared.folder / "results/networks/parent"
     head = load_file(folder / "backbone/head.safetensors")
@@ -175,6 +177,7 @@ def test_a_variant_has_its_own_parent_children_and_tensors(compared: Project):
     assert any("networks/parent/" in path for path in metrics["input_sha256"])
 
 
+@pytest.mark.long
 def test_the_tree_may_stand_on_the_parent_that_the_backbone_was_trained_with(
     pristine: Project, tmp_path: Path
 ):
@@ -201,6 +204,7 @@ def test_a_backbone_that_is_not_trained_has_no_parent_to_take(own_dataset: Proje
     assert "set finetune.objective to parent, joint or multitask, and finetune.epochs" in told
 
 
+@pytest.mark.long
 def test_a_second_call_runs_nothing_and_another_variant_runs_alone(compared: Project):
     assert compared.plan("results/networks.svg") == {}
     wider = compared.having({"networks": [*THREE["networks"], "bottleneck-20"]})
@@ -257,6 +261,7 @@ def test_the_shipped_settings_train_two_steps_an_epoch(
     assert all(0.5 < row.loss < 100 for row in history)
 
 
+@pytest.mark.long
 def test_the_studys_settings_train_in_the_pipeline(own_run: Project, tmp_path: Path):
     """With the study's own architecture, which is of another library."""
     project = shipped(own_run.copy(tmp_path / "project"), "cifar100", "study")
@@ -268,6 +273,7 @@ def test_the_studys_settings_train_in_the_pipeline(own_run: Project, tmp_path: P
     assert {rule: files for rule, files in unlisted(project).items() if files} == {}
 
 
+@pytest.mark.long
 def test_two_processes_train_in_the_pipeline_as_well(own_run: Project, tmp_path: Path):
     """They import the job's script once more, and must not run it."""
     weights, settings = "results/backbone/weights.safetensors", {"finetune.processes": 2}
@@ -281,6 +287,7 @@ def test_two_processes_train_in_the_pipeline_as_well(own_run: Project, tmp_path:
         np.testing.assert_allclose(value, alone[name], rtol=0.2, atol=0.05, err_msg=name)
 
 
+@pytest.mark.long
 def test_the_manuals_backbone_trains_to_its_weights(own_run: Project, tmp_path: Path):
     """docs/adding-a-backbone.md: one file and one entry."""
     manual = (ROOT / "docs/adding-a-backbone.md").read_text()

@@ -217,6 +217,7 @@ def test_a_file_with_the_name_of_a_library_is_refused(tmp_path: Path):
         network_of(f"{tmp_path}/torch.py:build", {}, 8)
 
 
+@pytest.mark.long
 def test_the_manuals_own_file_trains_and_an_edit_runs_its_jobs_again(
     own_run: Project, tmp_path: Path
 ):

@@ -281,6 +281,7 @@ def test_a_state_of_another_processor_is_told_once(
 HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", HANDLERS)
 @pytest.mark.fault(
     "SIGTERM or SIGINT in a training of two processes", "both end, and resume to the same bytes"
@@ -334,6 +335,7 @@ def killed() -> None:
     parallel.total(1)
 
 
+@pytest.mark.long
 @pytest.mark.fault("a process that dies at each restart", "one sentence after the restarts")
 def test_a_process_that_dies_each_time_is_one_sentence(monkeypatch: pytest.MonkeyPatch, log: Path):
     """It names the signal of the dead one, not what happened to the one that was left alone."""

@@ -75,6 +75,7 @@ def test_without_it_a_job_has_no_variables():
     assert portable.environment({"compute": {"portable": False}}) == {}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not X86, reason="compute.portable is for x86-64 with AVX2")
 def test_each_library_is_capped_and_computes_the_same_within_rounding(tmp_path: Path):
     capped, told = computed(tmp_path, CAPPED)
@@ -88,6 +89,7 @@ def test_each_library_is_capped_and_computes_the_same_within_rounding(tmp_path: 
         assert {"onednn", "onemkl", "openblas", "training"} <= differing
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not X86 or not EMULATOR, reason="needs x86-64, and Debian's qemu-user")
 def test_an_emulated_processor_of_another_maker_computes_the_same_bytes(tmp_path: Path):
     here, _ = computed(tmp_path, CAPPED)

@@ -66,6 +66,7 @@ def completed(folder: Path, settings: dict) -> str:
     return (folder / "weights.txt").read_text()
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.fault("SIGKILL of a training at a random moment", "the same bytes after a restart")
 def test_killed_at_any_moment_a_training_ends_in_the_same_bytes(settings: dict, tmp_path: Path):
@@ -297,6 +298,7 @@ def saved(project: Project) -> list[Path]:
     return list(project.folder.glob("results/backbone/unfinished-*.pt"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "seconds"), [(signal.SIGKILL, 0), (signal.SIGINT, 1e6), (signal.SIGTERM, 1e6)]
 )

@@ -18,6 +18,8 @@ from moto.server import ThreadedMotoServer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.long
+
 BUCKET, FOLDER, KNOWN = "lab", "first", "known"
 COPIES = f".snakemake/storage/s3/{BUCKET}/{FOLDER}"
 

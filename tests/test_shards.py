@@ -88,6 +88,7 @@ def sharded(own_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     return project
 
 
+@pytest.mark.long
 def test_the_features_are_those_of_one_job_but_for_rounding(sharded: Project, own_run: Project):
     stored = read_tensors(sharded.folder / TRAIN)
     assert stored["features"].dtype == np.float16
@@ -98,6 +99,7 @@ def test_the_features_are_those_of_one_job_but_for_rounding(sharded: Project, ow
     assert not np.array_equal(found.features, whole.features)
 
 
+@pytest.mark.long
 def test_of_one_lost_shard_that_one_is_made_again(sharded: Project, tmp_path: Path):
     project = sharded.copy(tmp_path / "project").having(sharded.settings)
     assert project.plan(LINEAR) == {}
@@ -107,6 +109,8 @@ def test_of_one_lost_shard_that_one_is_made_again(sharded: Project, tmp_path: Pa
     assert plan == {"embed": 1, "join_embeddings": 1}
 
 
+@pytest.mark.long
+@pytest.mark.long
 def test_images_that_changed_are_told_by_the_shard_that_reads_them(
     sharded: Project, tmp_path: Path
 ):

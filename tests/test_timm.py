@@ -36,6 +36,7 @@ SMALL = "test_vit"
 REPOSITORY = "timm/test_vit.r160_in1k"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "size", "dim"),
     [
@@ -63,6 +64,7 @@ def test_a_model_of_timm_trains_and_is_exported(tmp_path: Path, name: str, size:
     assert np.isfinite(features).all()
 
 
+@pytest.mark.long
 def test_a_model_of_timm_goes_through_the_graph(own_run: Project, tmp_path: Path):
     project = own_run.copy(tmp_path / "project")
     changed = {"backbone.architecture": "timm/mobilenetv4_conv_small"}

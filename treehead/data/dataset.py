@@ -88,7 +88,7 @@ class Pixels:
 def digest(image: np.ndarray) -> str:
     """Hash of a decoded image: of its shape and its pixels."""
     # 128 bits at memory speed: a cryptographic hash takes as long as decoding a small JPEG.
-    found = xxhash.xxh3_128(b"%d,%d,%d:" % image.shape)
+    found = xxhash.xxh3_128(",".join(map(str, image.shape)).encode() + b":")
     found.update(np.ascontiguousarray(image))
     return found.hexdigest()
 
