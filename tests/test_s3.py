@@ -121,23 +121,6 @@ def test_a_second_checkout_runs_nothing_and_then_what_its_settings_ask_for(
     assert storage.plan(second) == ["evaluate_hierarchy", "reduce_child"]
 
 
-@pytest.mark.fault("a bit flips in a bucket", "one sentence")
-def test_a_bit_that_flipped_in_the_bucket_is_told(
-    stored: Project, own_dataset: Project, storage: Storage, tmp_path: Path
-):
-    bucket = storage.bucket()
-    key = f"{FOLDER}/results/embeddings/val.safetensors"
-    before = bucket.Object(key).get()["Body"].read()
-    second = checkout(own_dataset, tmp_path / "project").having({"training.epochs": 1})
-    storage.pull(second)
-    bucket.put_object(Key=key, Body=before[:-1] + bytes([before[-1] ^ 1]))
-    done = storage.run(second, "results/heads/linear/metrics.json")
-    bucket.put_object(Key=key, Body=before)
-    assert done.returncode == 1
-    told = "embeddings/val.safetensors changed since it was made; delete it"
-    assert told in done.stdout + done.stderr
-
-
 def test_the_copies_of_a_bucket_can_be_verified(stored: Project):
     command = [sys.executable, "-m", "treehead", "verify", f"{COPIES}/results"]
     done = subprocess.run(command, cwd=stored.folder, capture_output=True, text=True, check=False)
@@ -167,6 +150,24 @@ def test_a_volume_with_what_snakemake_knows_lets_another_pod_see_a_changed_setti
     shutil.copytree(stored.folder / ".snakemake", pod.folder / ".snakemake", dirs_exist_ok=True)
     tree = ["evaluate_hierarchy", "record_config", "reduce_child", "train_child"]
     assert storage.plan(pod) == tree
+
+
+@pytest.mark.fault("a bit flips in a bucket", "one sentence")
+def test_a_bit_that_flipped_in_the_bucket_is_told(
+    stored: Project, own_dataset: Project, storage: Storage, tmp_path: Path
+):
+    """The last test of the bucket, since what it puts back is newer than what was made from it."""
+    bucket = storage.bucket()
+    key = f"{FOLDER}/results/embeddings/val.safetensors"
+    before = bucket.Object(key).get()["Body"].read()
+    second = checkout(own_dataset, tmp_path / "project").having({"training.epochs": 1})
+    storage.pull(second)
+    bucket.put_object(Key=key, Body=before[:-1] + bytes([before[-1] ^ 1]))
+    done = storage.run(second, "results/heads/linear/metrics.json")
+    bucket.put_object(Key=key, Body=before)
+    assert done.returncode == 1
+    told = "embeddings/val.safetensors changed since it was made; delete it"
+    assert told in done.stdout + done.stderr
 
 
 def test_the_pod_of_a_whole_run_keeps_what_snakemake_knows_in_its_volume():
