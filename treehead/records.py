@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 from treehead import artifacts, console
 from treehead.artifacts import InputError
 
-Sums = dict[Path, str]
-
 _FOLDER = ".made"
 # What Snakemake, the logs and an unfinished training say of jobs; no job reads it.
 _TOLD = ("logs/", "benchmarks/", "unfinished-")
@@ -58,13 +56,9 @@ def kept(given: Iterable[str], made: Iterable[str], by_row: Iterable[str] = ()) 
     files = [file for file in map(Path, given) if file.is_file()]
     states = {file: _state(file) for file in files}
     own = {file for file in files if place(file).is_file()}
-    large = set(map(Path, by_row))
+    images = set(map(Path, by_row))
     sums = {
-        file: artifacts.sha256(file)
-        if file not in own
-        else _read(file).sha256
-        if file in large
-        else _checked(file)
+        file: _sum(file, whole=file not in images) if file in own else artifacts.sha256(file)
         for file in files
     }
     yield
@@ -76,6 +70,11 @@ def kept(given: Iterable[str], made: Iterable[str], by_row: Iterable[str] = ()) 
         inputs = {path: sums[one] for path, one in read.items() if one in own}
         others = {path: sums[one] for path, one in read.items() if one not in own}
         _write(file, _Record(file.name, artifacts.sha256(file), inputs, others))
+
+
+def _sum(file: Path, whole: bool) -> str:
+    """The SHA-256 in a file's record, by which the file is checked if it is read whole."""
+    return _checked(file) if whole else _read(file).sha256
 
 
 def check(files: Iterable[str | Path]) -> None:
@@ -193,7 +192,7 @@ def _real(file: str | Path) -> Path:
     return Path(file).parent.resolve() / Path(file).name
 
 
-def _resolved(file: Path, sums: dict[str, str]) -> Sums:
+def _resolved(file: Path, sums: dict[str, str]) -> dict[Path, str]:
     """What a record of `file` tells of others, by where they are."""
     return {_real(os.path.normpath(file.parent / path)): told for path, told in sums.items()}
 
