@@ -142,6 +142,7 @@ def test_each_variant_is_a_run_of_its_own(compared: Project):
     assert len(set(weights.values())) == 3
 
 
+@pytest.mark.long
 def test_the_table_is_printed_for_people(compared: Project):
     done = subprocess.run(
         [sys.executable, "-m", "treehead", "show", "results/networks.csv"],
