@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     results = parser.parse_args().results
     jobs = defaultdict(list)
-    for file in records.verify(results).files:
+    for file in filter(lambda file: records.place(file).is_file(), records.verify(results).files):
         record = artifacts.read_json(records.place(file))
         inputs = [*record["inputs"], *record["given"]]
         jobs[file.parent, tuple((file.parent / name).resolve() for name in inputs)].append(file)

@@ -72,6 +72,12 @@ def begun(folders: list[Path], rendezvous: str, begin: Begin) -> list[subprocess
     return machines
 
 
+def stop(machine: subprocess.Popen) -> None:
+    """As its user would; it saves its state."""
+    machine.send_signal(signal.SIGTERM)
+    assert machine.wait(timeout=60) == 128 + signal.SIGTERM
+
+
 def digests(folders: list[Path]) -> list[str]:
     return [(folder / "digest").read_text() for folder in folders]
 
@@ -107,8 +113,7 @@ def test_a_machine_that_is_stopped_and_comes_back_takes_the_state_of_the_other(
 ):
     folders = [tmp_path / "host", tmp_path / "guest"]
     host, guest = begun(folders, rendezvous, begin)
-    guest.send_signal(signal.SIGTERM)
-    assert guest.wait(timeout=60) == 128 + signal.SIGTERM
+    stop(guest)
     (folders[1] / "state.pt").unlink()
     (folders[1] / "state.pt.older").unlink(missing_ok=True)
     guest = begin(folders[1])
@@ -126,8 +131,7 @@ def test_without_the_host_the_other_machine_ends_in_a_sentence_and_both_resume(
 ):
     folders = [tmp_path / "host", tmp_path / "guest"]
     host, guest = begun(folders, rendezvous, begin)
-    host.send_signal(signal.SIGTERM)
-    assert host.wait(timeout=60) == 128 + signal.SIGTERM
+    stop(host)
     assert guest.wait(timeout=60) == 1
     last = (folders[1] / "log").read_text().splitlines()[-1]
     assert last.startswith(f"Error: The 2 machines of the training did not meet at {rendezvous} (")
