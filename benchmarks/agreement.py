@@ -32,7 +32,7 @@ def main() -> None:
     model = prediction.of_results(options.results, prediction.FILES[1])
     about = model.about.head
     packed = own / f"heads/{about['name']}/packed/{about['precision']}-{about['seed']}.bin"
-    sample = embeddings.read(own / "embeddings/train.safetensors").features[0]
+    sample = embeddings.sample(own / "embeddings/train.safetensors")
     arrive = arriving.of_network(str(own / "backbone/backbone.onnx"))
     head = build.build(about["module"], packed, arrive, sample)
     q, _ = arrive.quantized(embeddings.read(own / "embeddings/test.safetensors").features[0])

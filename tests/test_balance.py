@@ -20,6 +20,7 @@ from treehead.config import stages, sweeps
 from treehead.config.sweeps import Head
 from treehead.data import balance
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import fitting, linear, loop
 from treehead.hierarchy import children, parent
 from treehead.training import finetune
@@ -40,14 +41,14 @@ def overlapping(counts: tuple[int, ...], seed: int = 0, dim: int = 4) -> Example
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     centres = np.random.default_rng(dim).normal(size=(len(counts), dim))
     features = centres[labels] + 1.5 * rng.normal(size=(len(labels), dim))
-    return Examples(features.astype(np.float32), labels, len(counts))
+    return Examples(Rows(features.astype(np.float32)), labels, len(counts))
 
 
 def repeated(train: Examples) -> Examples:
     """The same with the images of each class so often that all classes have as many rows."""
     counts = np.bincount(train.labels)
     rows = np.repeat(np.arange(len(train.labels)), (counts.max() // counts)[train.labels])
-    return train._replace(features=train.features[rows], labels=train.labels[rows])
+    return train._replace(features=Rows(train.features[rows]), labels=train.labels[rows])
 
 
 def balanced_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -87,7 +88,8 @@ def test_without_weights_there_are_none():
 
 @pytest.mark.parametrize("l2", [1e-3, 0.1])
 def test_a_weighted_child_is_scikit_learns_with_balanced_classes(l2: float):
-    x, labels, classes = overlapping(COUNTS)
+    features, labels, classes = overlapping(COUNTS)
+    x = features[:]
     mean, std = x.mean(0), x.std(0)
     model = LogisticRegression(C=1 / (l2 * len(x)), class_weight="balanced", tol=1e-8)
     model.fit((x - mean) / std, labels)
@@ -103,9 +105,9 @@ def test_a_weighted_child_is_scikit_learns_with_balanced_classes(l2: float):
 def test_a_weighted_child_is_the_child_of_repeated_images():
     train = overlapping(COUNTS)
     more = repeated(train)
-    head = children.fit(train.features, train.labels, 4, 0, "balanced")
-    expected = children.fit(more.features, more.labels, 4, 0)
-    ours, theirs = (np.exp(log_probabilities(train.features, some)) for some in (head, expected))
+    head = children.fit(train.features[:], train.labels, 4, 0, "balanced")
+    expected = children.fit(more.features[:], more.labels, 4, 0)
+    ours, theirs = (np.exp(log_probabilities(train.features[:], some)) for some in (head, expected))
     np.testing.assert_allclose(ours, theirs, atol=0.01)
 
 
@@ -115,7 +117,7 @@ def test_a_weighted_head_is_the_head_of_repeated_images():
     head = linear.fit(train, training=CONVERGED, seed=0, sample_weight=weights)
     expected = linear.fit(repeated(train), training=CONVERGED, seed=0)
     ours, theirs = (
-        np.exp(log_probabilities(train.features, some.arrays)) for some in (head, expected)
+        np.exp(log_probabilities(train.features[:], some.arrays)) for some in (head, expected)
     )
     np.testing.assert_allclose(ours, theirs, atol=0.01)
 
@@ -124,7 +126,7 @@ def test_an_image_weighs_in_the_parent_layer_by_its_class_not_by_its_parent():
     train = overlapping(COUNTS)
     own = {"parent_of": OF_PARENTS, "training": CONVERGED, "seed": 0, "objective": "parent"}
     ours, theirs, plain = (
-        np.exp(log_probabilities(train.features, layer._asdict()))
+        np.exp(log_probabilities(train.features[:], layer._asdict()))
         for layer in (
             parent.fit(train, **own, class_weights="balanced"),
             parent.fit(repeated(train), **own),
@@ -145,14 +147,16 @@ def test_no_head_ignores_class_weights(name: str):
     for kind in ("none", "balanced"):
         given = {"settings": own | {"training": LOOP}, "seeds": [0], "what": name}
         (head,) = fitting.fit(module, train, **given, class_weights=kind).values()
-        found[kind] = balanced_accuracy(fitting.predict(module, head, test.features), test.labels)
+        found[kind] = balanced_accuracy(
+            fitting.predict(module, head, test.features[:]), test.labels
+        )
     assert found["balanced"] > found["none"] + 0.04
 
 
-@pytest.mark.parametrize("teacher", [None, np.random.default_rng(0).normal(size=(30, 4))])
+@pytest.mark.parametrize("teacher", [None, Rows(np.random.default_rng(0).normal(size=(30, 4)))])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_an_image_of_weight_two_counts_in_a_loss_as_two_images(
-    teacher: np.ndarray | None, smoothing: float
+    teacher: Rows | None, smoothing: float
 ):
     rng = np.random.default_rng(1)
     labels, logits = rng.integers(0, 4, 30), torch.from_numpy(rng.normal(size=(30, 4)))

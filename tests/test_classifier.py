@@ -10,13 +10,14 @@ import onnx
 import pytest
 import torch
 from own import encoded, noise
-from test_compact_heads import CLASSES, DIM, HEADS, LOOP, data, fit_one
+from test_compact_heads import CLASSES, DIM, HEADS, LOOP, data, examples, fit_one
 
 from treehead import console
 from treehead.artifacts import InputError
 from treehead.backbones.backbone import build
 from treehead.data import pictures
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.deploy import classifier, packed, prediction, resizing
 from treehead.deploy.model import About, Model, sealed
 from treehead.deploy.modules import HeadModule
@@ -39,7 +40,7 @@ ABOUT = About(
 def test_a_head_as_a_module_gives_the_logits_of_its_own_code(name: str):
     features, labels = data(1500)
     kind, own = HEADS[name]
-    train = Examples(features[:900], labels[:900], CLASSES)
+    train = Examples(Rows(features[:900]), labels[:900], CLASSES)
     quick = LOOP | {"epochs": 2}
     head = fit_one(kind, train, own | {"training": quick})
     expected = fitting.predict(kind, head, features[900:])
@@ -51,7 +52,7 @@ def test_a_head_as_a_module_gives_the_logits_of_its_own_code(name: str):
 
 def test_a_head_without_a_module_is_told():
     with pytest.raises(InputError, match="A custom head can't be exported; take one of lasso, li"):
-        HeadModule("custom", fit_one("linear", Examples(*data(100), CLASSES), {"training": LOOP}))
+        HeadModule("custom", fit_one("linear", examples(100), {"training": LOOP}))
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
@@ -79,7 +80,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[classifier.Class
     backbone.whiten(
         torch.from_numpy(np.random.default_rng(0).integers(0, 256, (50, 3, 8, 8), np.uint8))
     )
-    head = fit_one("tree", Examples(*data(600), CLASSES), HEADS["tree"][1] | {"training": LOOP})
+    head = fit_one("tree", examples(600), HEADS["tree"][1] | {"training": LOOP})
     whole = classifier.Classifier(backbone, HeadModule("tree", head), ABOUT)
     path = tmp_path_factory.mktemp("deploy") / "classifier.onnx"
     classifier.export(whole, path)

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from treehead.artifacts import InputError, write_tensors
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.deploy.c import agreement, build, integer
 from treehead.heads import (
     fitting,
@@ -70,6 +71,18 @@ def data(n: int) -> tuple[np.ndarray, np.ndarray]:
     return features[-n:], labels[-n:]
 
 
+def examples(n: int) -> Examples:
+    """The same to fit a head to."""
+    features, labels = data(n)
+    return Examples(Rows(features), labels, CLASSES)
+
+
+def seen() -> Examples:
+    """Images that no test predicts."""
+    features, labels = data(1500)
+    return Examples(Rows(features[:900]), labels[:900], CLASSES)
+
+
 def fit_one(module: str, train: Examples, own: dict[str, Any], seed: int = 0) -> Head:
     """A head of one seed."""
     return fitting.fit(module, train, settings=own, seeds=[seed], what=module)[seed]
@@ -78,8 +91,7 @@ def fit_one(module: str, train: Examples, own: dict[str, Any], seed: int = 0) ->
 @pytest.fixture(scope="module")
 def fitted() -> dict[str, Head]:
     """Each head, fitted to images that no test looks at."""
-    features, labels = data(1500)
-    train = Examples(features[:900], labels[:900], CLASSES)
+    train = seen()
     return {
         name: fit_one(module, train, own | {"training": LOOP}, seed=3)
         for name, (module, own) in HEADS.items()
@@ -141,7 +153,7 @@ def test_no_image_costs_more_than_the_worst(fitted, name: str):
 @pytest.mark.parametrize("name", HEADS)
 def test_a_seed_decides_a_head_to_the_bit(name: str):
     features, labels = data(300)
-    train = Examples(features, labels, CLASSES)
+    train = Examples(Rows(features), labels, CLASSES)
     module, own = HEADS[name]
     own = own | {"training": LOOP | {"epochs": 2}}
     both = fitting.fit(module, train, settings=own, seeds=[3, 4], what=name)
@@ -191,15 +203,14 @@ def test_low_rank_costs_rank_times_444(rank: int, macs: int):
 def test_low_rank_is_no_worse_than_its_best_linear_map(fitted):
     """At full rank it is the full head; the study's dropout in the bottleneck lost 1.5 points."""
     features, labels = data(600)
-    train = Examples(*(part[:900] for part in data(1500)), CLASSES)
-    head = fit_one("lowrank", train, {"training": LOOP, "rank": CLASSES})
+    head = fit_one("lowrank", seen(), {"training": LOOP, "rank": CLASSES})
     full = right(fitting.predict("linear", fitted["linear"], features), labels)
     assert right(fitting.predict("lowrank", head, features), labels) > full - 0.02
 
 
 def test_principal_components_are_not_trained():
     features, labels = data(900)
-    train = Examples(features, labels, CLASSES)
+    train = Examples(Rows(features), labels, CLASSES)
     one, other = (
         lowrank.fit(train, training=LOOP | {"epochs": epochs}, seed=0, rank=4, basis="pca")
         for epochs in (1, 3)
@@ -222,7 +233,7 @@ def test_nonnegative_weights_are_alive(fitted, name: str):
 def test_a_stronger_lasso_keeps_fewer_features():
     """The study's scales were outside the module tree, and never changed."""
     features, labels = data(900)
-    train = Examples(features, labels, CLASSES)
+    train = Examples(Rows(features), labels, CLASSES)
     kept = [
         len(lasso.fit(train, training=LOOP | {"epochs": 1}, seed=0, alpha=alpha)["kept"])
         for alpha in (1e-5, 0.1, 0.2)
@@ -236,7 +247,7 @@ def test_a_stronger_lasso_keeps_fewer_features():
 def test_features_without_a_say_are_the_first_that_the_lasso_drops():
     features, labels = data(900)
     noise = np.random.default_rng(1).normal(size=(900, 8)).astype(np.float32)
-    train = Examples(np.hstack([features, noise]), labels, CLASSES)
+    train = Examples(Rows(np.hstack([features, noise])), labels, CLASSES)
     kept = lasso.fit(train, training=LOOP | {"epochs": 1}, seed=0, alpha=0.05)["kept"]
     assert len(kept) > 0
     assert kept.max() < DIM
@@ -300,13 +311,13 @@ def test_each_class_keeps_its_number_of_weights(fitted, name: str, kept: int):
     ],
 )
 def test_a_training_of_one_step_is_pruned_to_the_end_too(module: str, own: dict, stored: dict):
-    train = Examples(*data(60), CLASSES)
+    train = examples(60)
     head = fit_one(module, train, own | {"training": LOOP | {"epochs": 1}})
     assert {name: head[name].shape for name in stored} == stored
 
 
 def test_a_training_of_one_step_is_rounded_too():
-    train = Examples(*data(60), CLASSES)
+    train = examples(60)
     own = {"ternary": 0.5, "training": LOOP | {"epochs": 1}}
     head = fit_one("lowbit", train, own)
     assert head["three"].sum() == DIM // 2
@@ -363,7 +374,7 @@ def test_margins_say_how_much_of_a_nested_head_is_used(fitted):
 
 
 def test_screens_and_margins_must_be_as_many():
-    train = Examples(*data(60), CLASSES)
+    train = examples(60)
     for screens, margins in (("4-8", "3"), ("8-4", "3-2")):
         with pytest.raises(InputError, match=f"screens {screens} .*must"):
             nested.fit(train, training=LOOP, seed=0, screens=screens, margins=margins, decision=8)
@@ -446,7 +457,7 @@ def test_a_random_tree_is_worse_than_a_learned_one():
     near = 1.5 * np.array([[0, 1], [0, -1]])
     features = far[labels // 2] + near[labels % 2] + rng.normal(size=(3000, 2))
     features = features.astype(np.float32)
-    train = Examples(features[:2000], labels[:2000].astype(np.int64), 6)
+    train = Examples(Rows(features[:2000]), labels[:2000].astype(np.int64), 6)
     own = {"parent_of": np.zeros(6, np.int64), "groups": 3, "training": LOOP, "seed": 0}
     heads = {kind: tree.fit(train, tree=kind, **own) for kind in ("clusters", "random")}
     found = heads["clusters"]["parent_of"]
@@ -503,7 +514,9 @@ def test_a_shift_by_a_power_of_two_changes_no_prediction(fitted):
     """All heads read features near deviation 1, so a backbone's scale does not matter."""
     features, labels = data(900)
     own = {"training": LOOP | {"epochs": 2}}
-    heads = [fit_one("linear", Examples(x, labels, CLASSES), own) for x in (features, 8 * features)]
+    heads = [
+        fit_one("linear", Examples(Rows(x), labels, CLASSES), own) for x in (features, 8 * features)
+    ]
     one, other = (
         fitting.predict("linear", h, x)
         for h, x in zip(heads, (features, 8 * features), strict=True)
@@ -528,7 +541,7 @@ def test_a_feature_that_never_varied_has_no_say_in_any_head(
     features[::2, 5] += steps * np.spacing(np.float32(value))
     awake = features.copy()
     awake[:, 5] += 1
-    train = Examples(features, labels, CLASSES)
+    train = Examples(Rows(features), labels, CLASSES)
     for name, (module, own) in HEADS.items():
         short = own | {"training": LOOP | {"epochs": 3}}
         head = fit_one(module, train, short)
@@ -551,11 +564,15 @@ def test_a_student_is_drawn_to_its_teacher():
     own = {"training": LOOP}
     seeds = [0, 1]
     teacher = fitting.fit(
-        "linear", Examples(features, wrong, CLASSES), settings=own, seeds=seeds, what="teacher"
+        "linear",
+        Examples(Rows(features), wrong, CLASSES),
+        settings=own,
+        seeds=seeds,
+        what="teacher",
     )
     student = fitting.fit(
         "sparse",
-        Examples(features, labels, CLASSES),
+        Examples(Rows(features), labels, CLASSES),
         settings=own | {"kept": DIM},
         seeds=seeds,
         what="student",
@@ -570,7 +587,7 @@ def test_a_tree_that_reads_parent_logits_has_as_many_parents_as_features():
     """Shapes alone can't tell such a tree from one whose children read the features."""
     features, labels = blobs(8, 900, dim=4)
     parent_of = np.array([0, 1, 2, 3, 0, 1, 2, 3])
-    train = Examples(features, labels, 8)
+    train = Examples(Rows(features), labels, 8)
     own = {"parent_of": parent_of, "training": LOOP, "seed": 0, "k": 4}
     for reads in ("features", "parent_logits"):
         head = tree.fit(train, reads=reads, **own)
@@ -589,7 +606,7 @@ def test_features_that_hardly_vary_have_components_and_discriminants(basis: str)
     alive = rng.choice(512, 51, replace=False)
     labels = rng.integers(0, CLASSES, 1000)
     features[:, alive] = np.maximum(rng.normal(size=(1000, 51)) + 0.5 * labels[:, None], 0)
-    train = Examples(features, labels, CLASSES)
+    train = Examples(Rows(features), labels, CLASSES)
     own = {"training": LOOP | {"epochs": 3}, "rank": 60, "basis": basis}
     logits = fitting.predict("lowrank", fit_one("lowrank", train, own), features)
     assert np.isfinite(logits).all()

@@ -6,10 +6,13 @@ import pickle
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -88,6 +91,21 @@ def test_memory_that_torch_does_not_get_is_told_in_a_sentence(tmp_path: Path):
     with pytest.raises(SystemExit), console.job(tmp_path / "job.log"):
         torch.empty(10**14)
     assert (tmp_path / "job.log").read_text().startswith("Error: memory ran out (")
+
+
+@pytest.mark.fault("a file of tensors takes more memory than there is", "one sentence")
+def test_memory_for_tensors_that_is_not_there_is_told_in_a_sentence(tmp_path: Path):
+    """In a process of its own, since safetensors' own words of it go to its stderr."""
+    artifacts.write_tensors(tmp_path / "large", {"a": np.zeros(2**28, np.int8)})
+    limited = (
+        "import resource, sys; from treehead import artifacts, console; "
+        "resource.setrlimit(resource.RLIMIT_DATA, (2**28, 2**28))\n"
+        "with console.job(sys.argv[1]): artifacts.read_tensors(sys.argv[2])"
+    )
+    command = [sys.executable, "-c", limited, tmp_path / "job.log", tmp_path / "large"]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+    told = rf"Error: memory ran out \({re.escape(str(tmp_path / 'large'))} can't be held\); .*\n"
+    assert re.fullmatch(told, (tmp_path / "job.log").read_text())
 
 
 @pytest.fixture

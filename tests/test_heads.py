@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from treehead.artifacts import InputError
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import linear, loop
 from treehead.heads.layers import Linear
 from treehead.hierarchy import children, parent
@@ -165,7 +166,7 @@ def test_inputs_with_nan_end_in_an_error_and_no_head():
 
 def full(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Linear:
     """The full head, fitted to labels."""
-    examples = Examples(features, labels, classes)
+    examples = Examples(Rows(features), labels, classes)
     return Linear(**linear.fit(examples, training=SCHEDULE, seed=seed).arrays)
 
 
@@ -201,7 +202,8 @@ def test_macs_of_a_linear_head_are_those_that_torch_counts():
 
 def test_folding_makes_a_layer_on_standardised_features_one_on_raw_features():
     features, _ = blobs(3, 50)
-    inputs, mean, std = loop.standardized(features)
+    rows, mean, std = loop.standardized(Rows(features))
+    inputs = torch.from_numpy(rows[:])
     np.testing.assert_allclose(inputs.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(inputs.std(0), 1, atol=1e-3)
     layer = torch.nn.Linear(8, 4)
@@ -214,7 +216,7 @@ def test_a_feature_that_never_varied_has_no_say_in_a_trained_head(objective: str
     """A dead channel may well be alive on a test image."""
     features, fine = blobs(6, 120)
     features[:, 3] = 0.5
-    train = Examples(features, fine, 6)
+    train = Examples(Rows(features), fine, 6)
     head = parent.fit(train, parent_of=PARENT_OF, training=SCHEDULE, seed=0, objective=objective)
     awake = features.copy()
     awake[:, 3] = 1.5
@@ -226,7 +228,7 @@ def fitted(kind: str, seed: int) -> Linear:
     if kind == "linear":
         return full(features, fine, 6, seed)
     own = {"training": SCHEDULE | {"epochs": 2}, "objective": kind, "child_weight": 1.5}
-    return parent.fit(Examples(features, fine, 6), parent_of=PARENT_OF, seed=seed, **own)
+    return parent.fit(Examples(Rows(features), fine, 6), parent_of=PARENT_OF, seed=seed, **own)
 
 
 @pytest.mark.parametrize("kind", ["linear", "parent", "joint"])
@@ -242,7 +244,7 @@ def test_a_seed_decides_a_head_to_the_bit(kind: str):
 @pytest.mark.parametrize("objective", ["parent", "joint"])
 def test_the_parent_layer_tells_the_parents_apart(objective: str):
     features, fine = blobs(6, 600)
-    train = Examples(features, fine, 6)
+    train = Examples(Rows(features), fine, 6)
     head = parent.fit(train, parent_of=PARENT_OF, training=SCHEDULE, seed=0, objective=objective)
     assert head.weight.shape == (3, 8)
     assert right(head, features, PARENT_OF[fine]) > 0.75
@@ -258,7 +260,7 @@ def test_a_parent_trained_jointly_keeps_what_its_children_need():
     shares = {}
     for kind in ("parent", "joint"):
         own = {"training": SCHEDULE, "seed": 0, "objective": kind, "child_weight": 5.0}
-        head = parent.fit(Examples(features, fine, 4), parent_of=parent_of, **own)
+        head = parent.fit(Examples(Rows(features), fine, 4), parent_of=parent_of, **own)
         x = children.inputs(features, head)[fine < 2]
         child = Linear(**children.fit(x, fine[fine < 2], 2, 1e-4))
         shares[kind] = right(child, x, fine[fine < 2])
@@ -271,16 +273,16 @@ def test_the_joint_loss_is_parent_plus_weight_times_fine(monkeypatch: pytest.Mon
     monkeypatch.setattr(loop, "train", lambda model, loss, **_: seen.update(model=model, loss=loss))
     features, fine = blobs(6, 40)
     own = {"training": SCHEDULE, "seed": 0, "objective": "joint", "child_weight": 2.5}
-    parent.fit(Examples(features, fine, 6), parent_of=PARENT_OF, **own)
+    parent.fit(Examples(Rows(features), fine, 6), parent_of=PARENT_OF, **own)
     upper, lower = (
         {"weight": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
         for layer in seen["model"]
     )
-    x, rows = loop.standardized(features)[0].numpy(), np.arange(40)
+    x, rows = loop.standardized(Rows(features))[0][:], np.arange(40)
     of_parents = -log_probabilities(x, upper)[rows, PARENT_OF[fine]].mean()
     relu = np.maximum(x @ upper["weight"].T + upper["bias"], 0)
     of_classes = -log_probabilities(relu, lower)[rows, fine].mean()
-    loss = seen["loss"](torch.from_numpy(rows)).item()
+    loss = seen["loss"](torch.from_numpy(x), torch.from_numpy(rows)).item()
     assert loss == pytest.approx(of_parents + 2.5 * of_classes, rel=1e-4)
     trained = sum(parameter.numel() for parameter in seen["model"].parameters())
     assert trained == 8 * 3 + 3 + 3 * 6 + 6, "and all that is learned is in the module tree"
@@ -289,13 +291,15 @@ def test_the_joint_loss_is_parent_plus_weight_times_fine(monkeypatch: pytest.Mon
 def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own():
     seen: list[list[int]] = []
 
-    def loss(rows: torch.Tensor) -> torch.Tensor:
+    def loss(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        assert x[:, 0].tolist() == rows.tolist()
         seen.append(rows.tolist())
         return layer(torch.ones(len(rows), 1)).mean()
 
     layer = torch.nn.Linear(1, 1)
     own = {**SCHEDULE, "epochs": 3, "learning_rate": 1e-3}
-    loop.train(layer, loss, n=70, training=own, seed=0, what="head")
+    inputs = Rows(np.arange(70, dtype=np.float32)[:, None])
+    loop.train(layer, loss, inputs=inputs, training=own, seed=0, what="head")
     assert [len(batch) for batch in seen] == [32, 32, 6] * 3
     orders = [list(chain(*seen[3 * epoch : 3 * epoch + 3])) for epoch in range(3)]
     assert all(sorted(order) == list(range(70)) for order in orders)
@@ -305,13 +309,14 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own():
 def test_a_loss_of_nan_names_the_epoch_and_the_step():
     layer, calls = torch.nn.Linear(1, 1), []
 
-    def loss(rows: torch.Tensor) -> torch.Tensor:
+    def loss(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         calls.append(len(rows))
         value = layer(torch.ones(len(rows), 1)).mean()
         return value * (float("nan") if len(calls) == 5 else 1)
 
+    inputs = Rows(np.zeros((70, 1), np.float32))
     with pytest.raises(InputError, match="of the parent layer became nan in epoch 2, step 2"):
-        loop.train(layer, loss, n=70, training=SCHEDULE, seed=0, what="parent layer")
+        loop.train(layer, loss, inputs=inputs, training=SCHEDULE, seed=0, what="parent layer")
 
 
 def test_a_loss_is_the_cross_entropy_of_logits():
@@ -321,13 +326,13 @@ def test_a_loss_is_the_cross_entropy_of_logits():
     rows = torch.arange(20)
     expected = -torch.log_softmax(logits, 1)[rows, torch.from_numpy(labels)].mean()
     assert loop.toward(labels, None, {})(logits, rows).item() == pytest.approx(expected.item())
-    sure = (100 * np.eye(6)[labels]).astype(np.float64)
+    sure = Rows((100 * np.eye(6)[labels]).astype(np.float32))
     taught = loop.toward(labels, sure, {"temperature": 1})(logits, rows).item()
     assert taught == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_a_teacher_is_matched_when_its_logits_are():
-    teacher = np.random.default_rng(0).normal(size=(20, 6))
-    loss = loop.toward(np.zeros(20, np.int64), teacher, {"temperature": 2})
+    teacher = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    loss = loop.toward(np.zeros(20, np.int64), Rows(teacher), {"temperature": 2})
     assert loss(torch.from_numpy(teacher), torch.arange(20)).item() == pytest.approx(0, abs=1e-6)
     assert loss(torch.from_numpy(-teacher), torch.arange(20)).item() > 0.1

@@ -13,9 +13,8 @@ from torch.nn.functional import linear as dense
 from torch.utils.flop_counter import FlopCounterMode
 
 from treehead import artifacts
+from treehead.data import embeddings
 from treehead.data.embeddings import Embeddings
-from treehead.data.embeddings import read as read_embeddings
-from treehead.data.embeddings import write as write_embeddings
 from treehead.data.taxonomy import Taxonomy
 from treehead.evaluation import metrics, trees
 from treehead.heads.layers import Linear, Tree
@@ -351,26 +350,28 @@ def test_parameters_and_bytes_are_of_all_that_is_stored(parts):
 
 
 @pytest.mark.parametrize("classes", [[3], [7, 2], [2, 7], [0, 1, 2, 3, 9]])
-def test_a_child_sees_only_its_parents_classes(classes: list[int]):
+def test_a_child_sees_only_its_parents_classes(tmp_path: Path, classes: list[int]):
     fine = np.array([3, 7, 2, 9, 3, 0, 2, 5])
     features = np.arange(2 * 8 * 3, dtype=np.float32).reshape(2, 8, 3)
-    x, labels = Embeddings(features, fine).among(classes)
+    embeddings.write(tmp_path / "e", Embeddings(features, fine))
+    x, labels = embeddings.among(tmp_path / "e", classes)
     mine = [image for image in range(8) if fine[image] in classes]
     assert labels.tolist() == 2 * [classes.index(fine[image]) for image in mine]
     np.testing.assert_array_equal(x, np.concatenate([features[0, mine], features[1, mine]]))
 
 
-def test_all_views_are_rows_with_their_images_label():
+def test_all_views_are_rows_with_their_images_label(tmp_path: Path):
     features = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
-    x, labels = Embeddings(features, np.array([5, 0, 2])).flat()
-    assert labels.tolist() == [5, 0, 2, 5, 0, 2]
-    np.testing.assert_array_equal(x, np.concatenate([features[0], features[1]]))
+    embeddings.write(tmp_path / "e", Embeddings(features, np.array([5, 0, 2])))
+    train = embeddings.examples(tmp_path / "e", 6)
+    assert train.labels.tolist() == [5, 0, 2, 5, 0, 2]
+    np.testing.assert_array_equal(train.features[:], np.concatenate([features[0], features[1]]))
 
 
 def test_embeddings_are_read_as_they_were_written(tmp_path):
     stored = Embeddings(np.ones((2, 3, 4), np.float32), np.array([1, 0, 2]))
-    write_embeddings(tmp_path / "e", stored)
-    read = read_embeddings(tmp_path / "e")
+    embeddings.write(tmp_path / "e", stored)
+    read = embeddings.read(tmp_path / "e")
     np.testing.assert_array_equal(read.features, stored.features)
     np.testing.assert_array_equal(read.fine, stored.fine)
 

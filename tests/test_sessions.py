@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from treehead.backbones import exporting, quantized, sessions
 from treehead.backbones.backbone import Backbone
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.deploy import classifier
 from treehead.deploy.model import Model
 from treehead.deploy.modules import HeadModule
@@ -111,7 +112,7 @@ def test_a_file_can_be_read_for_exact_sums_of_each_kind_of_layer(bits: int, tmp_
 def test_a_processor_whose_fast_sums_overflow_gives_the_same(tmp_path: Path):
     backbone, file = written(tmp_path / "backbone.onnx", 8), tmp_path / "classifier.onnx"
     (features,) = sessions.opened(str(tmp_path / "backbone.onnx"), 1).run(None, {"images": IMAGES})
-    train = Examples(features, np.arange(len(IMAGES)) % CLASSES, CLASSES)
+    train = Examples(Rows(features), np.arange(len(IMAGES)) % CLASSES, CLASSES)
     head = packing.unpack(packing.pack(fit_one("linear", train, {"training": LOOP}), 8))
     whole = classifier.Classifier(backbone, HeadModule("linear", head), ABOUT)
     classifier.export(whole, file, whole=True)

@@ -16,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as _dump_safetensors
 
 Tensors = dict[str, np.ndarray]
+# Types of arrays as safetensors files name them.
+_TYPES = {"<f4": "F32", "<f2": "F16", "<i8": "I64"}
 
 # What a machine refuses any program, and the remedy.
 _REMEDIES = {
@@ -194,23 +196,68 @@ def write_tensors(
     write_bytes(path, _dump_safetensors(contiguous, metadata))
 
 
+def write_joined(path: str | Path, parts: list[Tensors], axes: dict[str, int]) -> None:
+    """Write the arrays of several parts, each joined along its axis, as `write_tensors` would.
+
+    None is copied, so they may be those of `map_tensors`.
+    """
+    arrays = {name: [part[name] for part in parts] for name in axes}
+    ordered = sorted(axes, key=lambda name: (-arrays[name][0].itemsize, name))
+    header, start = {}, 0
+    for name in ordered:
+        own, shape = arrays[name], list(arrays[name][0].shape)
+        shape[axes[name]] = sum(array.shape[axes[name]] for array in own)
+        places = [start, start := start + sum(array.nbytes for array in own)]
+        header[name] = {"dtype": _TYPES[own[0].dtype.str], "shape": shape, "data_offsets": places}
+    described = json.dumps(header, separators=(",", ":")).encode()
+    described += b" " * (-len(described) % 8)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(described).to_bytes(8, "little") + described)
+        for name in ordered:
+            for place in np.ndindex(*header[name]["shape"][: axes[name]]):
+                for array in arrays[name]:
+                    file.write(np.ascontiguousarray(array[place]).data)
+
+
 def read_tensors(path: str | Path) -> Tensors:
     """Read the named arrays of a safetensors file."""
-    try:
-        with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.offset_keys()}
-    except SafetensorError as error:
-        raise InputError(
-            f"{path} is not a complete safetensors file ({error}); delete it and make it again."
-        ) from error
+    with _checked(path) as file:
+        return {name: file.get_tensor(name) for name in file.offset_keys()}
+
+
+def map_tensors(path: str | Path) -> Tensors:
+    """The named arrays of a safetensors file, which stay there until they are looked at.
+
+    They can't be written to.
+    """
+    with _checked(path) as file, open(path, "rb") as content:
+        start = 8 + int.from_bytes(content.read(8), "little")  # the length of the header, before it
+        found = {}
+        for name in file.offset_keys():
+            part = file.get_slice(name)
+            dtype, shape = part[:0].dtype, tuple(part.get_shape())
+            found[name] = np.asarray(np.memmap(path, dtype, "r", start, shape))
+            start += found[name].nbytes
+    return found
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Read the metadata in the header of a safetensors file; {} if it has none."""
+    with _checked(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _checked(path: str | Path) -> Iterator[safe_open]:
     try:
         with safe_open(path, framework="np") as file:
-            return file.metadata() or {}
+            yield file
     except SafetensorError as error:
         raise InputError(
             f"{path} is not a complete safetensors file ({error}); delete it and make it again."
         ) from error
+    except BaseException as error:
+        # What safetensors raises where Python finds no memory for an array.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise MemoryError(f"{path} can't be held") from error

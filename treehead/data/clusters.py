@@ -4,12 +4,13 @@ import numpy as np
 from scipy.special import softmax
 
 from treehead.console import progress
+from treehead.data.rows import Rows
 
 # Confusions much rarer than this are noise.
 _NOISE = 1e-2
 
 
-def confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def confusion(logits: Rows, labels: np.ndarray) -> np.ndarray:
     """Mean probability of each class for the images of each class, (classes, classes).
 
     Args:
@@ -17,7 +18,8 @@ def confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         labels: (n,).
     """
     sums = np.zeros((logits.shape[1],) * 2)
-    np.add.at(sums, labels, softmax(logits, axis=1))
+    for rows in logits.slices():
+        np.add.at(sums, labels[rows], softmax(logits[rows], axis=1))
     counts = np.bincount(labels, minlength=len(sums))
     return sums / np.maximum(counts, 1)[:, None]
 

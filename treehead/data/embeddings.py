@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from treehead.artifacts import InputError, read_tensors, write_tensors
+from treehead.artifacts import InputError, map_tensors, read_tensors, write_joined, write_tensors
 from treehead.data.moments import varying
+from treehead.data.rows import Rows
 
 # What rounding may change of a feature, as a share of its deviation: as much as whole numbers of 5
 # bits over seven deviations. Of PhiNet's features on CIFAR-100 float16 changes 1 / 2000.
@@ -15,12 +16,14 @@ _MOST_LOST = 1 / 16
 _FEWEST = 5
 # So many features are looked at together: all would take several times their memory.
 _TOGETHER = 32
+# So many images show the range of features.
+_SAMPLE = 50_000
 
 
 class Examples(NamedTuple):
-    """What a head is fitted to: features float32 (n, dim), labels int64 (n,) in 0..classes-1."""
+    """What a head is fitted to: features (n, dim), labels int64 (n,) in 0..classes-1."""
 
-    features: np.ndarray
+    features: Rows
     labels: np.ndarray
     classes: int
 
@@ -30,22 +33,6 @@ class Embeddings(NamedTuple):
 
     features: np.ndarray
     fine: np.ndarray
-
-    def flat(self) -> tuple[np.ndarray, np.ndarray]:
-        """All views as rows: features (views * n, dim) and labels (views * n,)."""
-        views, n, dim = self.features.shape
-        return self.features.reshape(views * n, dim), np.tile(self.fine, views)
-
-    def examples(self, classes: int) -> Examples:
-        """All views as rows of what a head is fitted to."""
-        return Examples(*self.flat(), classes)
-
-    def among(self, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """As `flat`, of the images of these fine classes; a label is a place in `classes`."""
-        place = np.full(max(*classes, self.fine.max()) + 1, -1)
-        place[classes] = np.arange(len(classes))
-        chosen = place[self.fine] >= 0
-        return Embeddings(self.features[:, chosen], place[self.fine[chosen]]).flat()
 
 
 def shard(n: int, number: int, shards: int) -> slice:
@@ -103,10 +90,34 @@ def read(path: str | Path) -> Embeddings:
     return Embeddings(found["features"].astype(np.float32, copy=False), found["fine"])
 
 
+def examples(path: str | Path, classes: int) -> Examples:
+    """All views of a split as rows of what a head is fitted to; they stay in the file."""
+    found = map_tensors(path)
+    views, n, dim = found["features"].shape
+    rows = Rows(found["features"].reshape(views * n, dim))
+    return Examples(rows, np.tile(found["fine"], views), classes)
+
+
+def among(path: str | Path, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """All views of the images of these classes: features float32 (m, dim), and labels (m,).
+
+    A label is a place in `classes`.
+    """
+    found = map_tensors(path)
+    place = np.full(max(*classes, found["fine"].max()) + 1, -1)
+    place[classes] = np.arange(len(classes))
+    labels = place[found["fine"]]
+    features = found["features"][:, labels >= 0].astype(np.float32, copy=False)
+    views, m, dim = features.shape
+    return features.reshape(views * m, dim), np.tile(labels[labels >= 0], views)
+
+
+def sample(path: str | Path) -> np.ndarray:
+    """Features float32 (m, dim) of up to 50,000 images as they are, from all over a split."""
+    features = map_tensors(path)["features"][0]
+    return features[:: -(-len(features) // _SAMPLE)].astype(np.float32)
+
+
 def join(paths: list[str], target: str | Path) -> None:
     """Write the shards of a split, in their order, as one file of the same type."""
-    shards = [read_tensors(path) for path in paths]
-    features = np.concatenate([one["features"] for one in shards], axis=1)
-    write_tensors(
-        target, {"features": features, "fine": np.concatenate([one["fine"] for one in shards])}
-    )
+    write_joined(target, [map_tensors(path) for path in paths], {"features": 1, "fine": 0})

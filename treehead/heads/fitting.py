@@ -7,6 +7,7 @@ exponents are among the head's arrays.
 
 import importlib
 import json
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from treehead.artifacts import InputError, read_metadata, read_tensors, write_te
 from treehead.console import progress
 from treehead.data import balance
 from treehead.data.embeddings import Examples
-from treehead.data.moments import moments
+from treehead.data.rows import Rows
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
 from treehead.heads.layers import Linear
@@ -57,13 +58,13 @@ def fit(
         weights = balance.sample_weight(train.labels, train.classes, class_weights)
         settings = settings | {"sample_weight": weights}
     exponent = _exponents(train.features)
-    own = train._replace(features=_shifted(train.features, exponent))
+    own = train._replace(features=train.features.changed(partial(_shifted, exponent=exponent)))
     fitted = {}
     for seed in progress(seeds, what, len(seeds), "seeds"):
         given = dict(settings)
         if teacher is not None:
             kind, heads = teacher
-            given["teacher"] = predict(kind, heads[seed], train.features)
+            given["teacher"] = logits(kind, heads[seed], train.features).held()
         head = module(name).fit(own, **given, seed=seed)
         fitted[seed] = Head(head.arrays | {_EXPONENT: exponent}, head.settings)
     return fitted
@@ -98,6 +99,11 @@ def predict(name: str, head: Head, features: np.ndarray) -> np.ndarray:
     return module(name).predict(*as_fitted(head, features))
 
 
+def logits(name: str, head: Head, features: Rows) -> Rows:
+    """As `predict`, where features may be more than memory holds."""
+    return features.changed(partial(predict, name, head))
+
+
 def cost(name: str, head: Head, features: np.ndarray) -> Cost:
     """What the head costs for each of features (n, dim), with a shift for each feature."""
     found = module(name).cost(*as_fitted(head, features))
@@ -110,12 +116,12 @@ def as_fitted(head: Head, features: np.ndarray) -> tuple[Head, np.ndarray]:
     return Head(own, head.settings), _shifted(features, head[_EXPONENT])
 
 
-def _exponents(features: np.ndarray) -> np.ndarray:
+def _exponents(features: Rows) -> np.ndarray:
     """For each feature the power of two that is nearest to its deviation, int8 (dim,).
 
     A feature that never varied is shifted to nearly nothing.
     """
-    _, std = moments(features)
+    std = features.moments.deviation
     varied = std > 1e-6 * std.max()
     exponents = np.rint(np.log2(np.where(varied, std, 1)))
     return np.where(varied, np.clip(exponents, -15, 15), 15).astype(np.int8)

@@ -16,6 +16,7 @@ from torch.nn.functional import softmax
 from treehead.artifacts import InputError
 from treehead.console import progress
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -31,7 +32,7 @@ def fit(
     seed: int,
     alpha: Annotated[float, Ge(0)],
     iterations: Annotated[int, Ge(1), Le(1000000)] = 40,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Select features by the lasso, then fit a full layer to those.
@@ -42,43 +43,61 @@ def fit(
         teacher: logits (n, classes) instead of the labels, for the layer on the selected features.
     """
     inputs, mean, std = loop.standardized(train.features)
-    some, labels = inputs[::_EVERY].contiguous(), torch.from_numpy(train.labels)[::_EVERY]
-    each = torch.ones(len(some), 1)
+    some, labels = inputs.every(_EVERY).held(), train.labels[::_EVERY]
+    weights = np.ones(len(some), np.float32)
     if sample_weight is not None:
-        each = torch.from_numpy(sample_weight)[::_EVERY, None]
-        some = some - (each * some).mean(0) / each.mean()  # the steps are for centred inputs
-    kept = _selected(some, torch.eye(train.classes)[labels], each, alpha, iterations)
+        weights = sample_weight[::_EVERY]
+        centre = _mean(some, weights)  # the steps are for centred inputs
+        some = some.changed(lambda x: x - centre)
+    kept = _selected(some, labels, train.classes, weights, alpha, iterations)
     if not len(kept):
         raise InputError(f"No feature is left at the lasso's alpha {alpha}; lower it in heads.")
-    inputs = inputs[:, kept].contiguous()
+    inputs = inputs.changed(lambda x: x.take(kept, 1))
     torch.manual_seed(seed)
     layer = nn.Linear(len(kept), train.classes)
     toward = loop.toward(train.labels, teacher, training, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        return toward(layer(inputs[rows]), rows)
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        return toward(layer(x), rows)
 
-    loop.train(layer, loss, n=len(inputs), training=training, seed=seed, what="lasso")
+    loop.train(layer, loss, inputs=inputs, training=training, seed=seed, what="lasso")
     weight, bias = loop.folded(layer.weight, layer.bias, mean[kept], std[kept])
-    return Head({"weight": weight, "bias": bias, "kept": kept.numpy().astype(np.uint16)})
+    return Head({"weight": weight, "bias": bias, "kept": kept.astype(np.uint16)})
 
 
-@torch.no_grad()
+def _mean(inputs: Rows, weights: np.ndarray) -> np.ndarray:
+    """Mean of inputs (n, dim) of images that weigh (n,)."""
+    sums = sum((weights[rows, None] * inputs[rows]).sum(0) for rows in inputs.slices())
+    return sums / weights.sum()
+
+
 def _selected(
-    inputs: Tensor, target: Tensor, each: Tensor, alpha: float, iterations: int
-) -> Tensor:
+    inputs: Rows,
+    labels: np.ndarray,
+    classes: int,
+    weights: np.ndarray,
+    alpha: float,
+    iterations: int,
+) -> np.ndarray:
     """Places of the features whose columns are not zero in the penalised optimum.
 
     The penalty of a column is in inverse proportion to its norm without one (the adaptive lasso of
     Zou, 2006), so that important features are shrunk less.
     """
-    free = _columns(inputs, target, each, torch.zeros(inputs.shape[1]), iterations).norm(dim=1)
+    given = (inputs, labels, classes, weights)
+    free = _columns(*given, torch.zeros(inputs.shape[1]), iterations).norm(dim=1)
     penalty = alpha * free.mean() / free.clamp_min(1e-6 * free.max())
-    return _columns(inputs, target, each, penalty, iterations).norm(dim=1).nonzero()[:, 0]
+    return _columns(*given, penalty, iterations).norm(dim=1).nonzero()[:, 0].numpy()
 
 
+@torch.no_grad()
 def _columns(
-    inputs: Tensor, target: Tensor, each: Tensor, penalty: Tensor, iterations: int
+    inputs: Rows,
+    labels: np.ndarray,
+    classes: int,
+    weights: np.ndarray,
+    penalty: Tensor,
+    iterations: int,
 ) -> Tensor:
     """Columns (dim, classes) of softmax regression with penalty (dim,) times each one's norm.
 
@@ -87,26 +106,43 @@ def _columns(
 
     Args:
         inputs: centred, (n, dim).
-        target: probabilities of the classes, (n, classes).
-        each: weight of each image, (n, 1).
+        labels: (n,) in 0..classes-1.
+        classes: number of classes.
+        weights: of the images, (n,).
         penalty: of each column, (dim,).
         iterations: number of steps.
     """
     n, dim = inputs.shape
-    step = 2 / loop.decomposed(torch.linalg.eigvalsh, inputs.T @ (each * inputs) / n)[-1]
-    weight = ahead = torch.zeros(dim, target.shape[1])
-    bias = (each * target).mean(0).clamp_min(1e-6).log()
+    step = 2 / loop.decomposed(torch.linalg.eigvalsh, loop.covariance(inputs, weights))[-1]
+    shares = np.bincount(labels, weights, classes) / n
+    weight = ahead = torch.zeros(dim, classes)
+    bias = torch.from_numpy(shares).float().clamp_min(1e-6).log()
     momentum = 1.0
     for _ in progress(range(iterations), "lasso", iterations, "steps"):
-        error = each * (softmax(inputs @ ahead + bias, 1) - target)
-        moved = ahead - step * (inputs.T @ error / n)
+        slope, error = _gradient(inputs, labels, weights, ahead, bias)
+        moved = ahead - step * slope
         norm = moved.norm(dim=1, keepdim=True)
         shrunk = moved * (1 - step * penalty[:, None] / norm.clamp_min(1e-12)).clamp_min(0)
-        bias = bias - error.mean(0)
+        bias = bias - error
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         ahead = shrunk + (momentum - 1) / following * (shrunk - weight)
         weight, momentum = shrunk, following
     return weight
+
+
+def _gradient(
+    inputs: Rows, labels: np.ndarray, weights: np.ndarray, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of the mean cross-entropy: by the columns (dim, classes), and by the bias (classes,)."""
+    slope, error = torch.zeros_like(weight), torch.zeros_like(bias)
+    for rows in inputs.slices():
+        x = torch.from_numpy(inputs[rows])
+        off = softmax(x @ weight + bias, 1)
+        off[torch.arange(len(x)), torch.from_numpy(labels[rows])] -= 1
+        off *= torch.from_numpy(weights[rows, None])
+        slope += x.T @ off
+        error += off.sum(0)
+    return slope / len(inputs), error / len(inputs)
 
 
 def predict(head: Head, features: np.ndarray) -> np.ndarray:

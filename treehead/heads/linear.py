@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -18,7 +19,7 @@ def fit(
     *,
     training: dict[str, Any],
     seed: int,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit to the labels, or to the logits (n, classes) of a teacher."""
@@ -27,10 +28,10 @@ def fit(
     layer = nn.Linear(inputs.shape[1], train.classes)
     toward = loop.toward(train.labels, teacher, training, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        return toward(layer(inputs[rows]), rows)
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        return toward(layer(x), rows)
 
-    loop.train(layer, loss, n=len(inputs), training=training, seed=seed, what="linear")
+    loop.train(layer, loss, inputs=inputs, training=training, seed=seed, what="linear")
     return Head(Linear(*loop.folded(layer.weight, layer.bias, mean, std))._asdict())
 
 

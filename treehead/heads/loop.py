@@ -1,4 +1,4 @@
-"""The loop that every gradient-trained head shares: AdamW, one cycle, whole tensors in memory."""
+"""The loop that every gradient-trained head shares: AdamW, one cycle, rows read by the batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,22 +10,43 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from treehead.artifacts import InputError
 from treehead.console import progress
-from treehead.data.moments import varying
+from treehead.data.rows import Rows
 
-# Loss of the logits (n, classes) of the images at the places `rows` (n,).
+# Mean loss of inputs or logits (batch, columns) of the images at the places `rows` (batch,).
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def standardized(features: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def tensor(numbers: Rows, rows: Tensor) -> Tensor:
+    """The numbers of the images at the places `rows` (batch,): float32 (batch, columns)."""
+    return torch.from_numpy(numbers[rows.numpy()])
+
+
+def standardized(features: Rows) -> tuple[Rows, Tensor, Tensor]:
     """Features (n, dim) with mean 0 and deviation 1, their mean (dim,) and deviation (dim,).
 
     A feature that never varied is 0 and gets an infinite deviation: folded, its weight is zero.
     """
-    raw = torch.from_numpy(features)
-    std, mean = torch.std_mean(raw, dim=0)
-    varied = torch.from_numpy(varying(features)) & (std > 1e-6 * std.max())
-    std = torch.where(varied, std, torch.inf)
-    return (raw - mean) / std, mean, std
+    mean, std = mean_and_deviation(features)
+    std = np.where(std > 0, std, np.float32(np.inf))
+    inputs = features.changed(lambda x: (x - mean) / std).held()
+    return inputs, torch.from_numpy(mean), torch.from_numpy(std)
+
+
+def mean_and_deviation(features: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Of each feature, float32 (dim,); the deviation, that of a sample, is 0 if it never varied."""
+    n, mean, deviation, varies = features.moments
+    std = np.float32(deviation * np.sqrt(n / max(n - 1, 1)))
+    return np.float32(mean), np.where(varies & (std > 1e-6 * std.max()), std, np.float32(0))
+
+
+def covariance(inputs: Rows, weights: np.ndarray | None = None) -> Tensor:
+    """Mean product of each two inputs of mean 0, (dim, dim), of images that weigh (n,)."""
+    total = torch.zeros(inputs.shape[1], inputs.shape[1])
+    for rows in inputs.slices():
+        x = inputs[rows]
+        weighted = x if weights is None else weights[rows, None] * x
+        total += torch.from_numpy(x).T @ torch.from_numpy(weighted)
+    return total / len(inputs)
 
 
 def folded(
@@ -51,7 +72,7 @@ def decomposed(decompose: Callable[[Tensor], Any], matrix: Tensor) -> Any:
 
 def toward(
     labels: np.ndarray,
-    teacher: np.ndarray | None,
+    teacher: Rows | None,
     training: dict[str, Any],
     sample_weight: np.ndarray | None = None,
     label_smoothing: float = 0.0,
@@ -72,11 +93,13 @@ def toward(
 
     else:
         temperature = training["temperature"]
-        target = softmax(torch.from_numpy(teacher) / temperature, 1)
+        target = teacher.changed(
+            lambda logits: softmax(torch.from_numpy(logits) / temperature, 1).numpy()
+        ).held()
 
         def difference(logits: Tensor, rows: Tensor, reduction: str = "batchmean") -> Tensor:
             found = log_softmax(logits / temperature, 1)
-            return temperature**2 * kl_div(found, target[rows], reduction=reduction)
+            return temperature**2 * kl_div(found, tensor(target, rows), reduction=reduction)
 
     if sample_weight is None:
         return difference
@@ -91,9 +114,9 @@ def toward(
 
 def train(
     model: nn.Module,
-    loss: Callable[[Tensor], Tensor],
+    loss: Loss,
     *,
-    n: int,
+    inputs: Rows,
     training: dict[str, Any],
     seed: int,
     what: str,
@@ -103,8 +126,8 @@ def train(
 
     Args:
         model: what holds the parameters of the head.
-        loss: mean loss of the images at the places `rows`, int64 (batch,).
-        n: number of images.
+        loss: of the inputs of a batch and the places of its images.
+        inputs: what the head reads of each image.
         training: `epochs`, `batch_size`, `learning_rate` (the peak) and `weight_decay`.
         seed: seed of the order of the batches.
         what: name of the head in the log.
@@ -114,6 +137,7 @@ def train(
         InputError: the loss became NaN or infinite; the message names epoch and step.
     """
     size, epochs = training["batch_size"], training["epochs"]
+    inputs, n = inputs.held(), len(inputs)
     steps = -(-n // size)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=training["learning_rate"], weight_decay=training["weight_decay"]
@@ -127,7 +151,7 @@ def train(
         for step, rows in enumerate(order):
             if before_step:
                 before_step((epoch * steps + step) / (epochs * steps))
-            value = loss(rows)
+            value = loss(tensor(inputs, rows), rows)
             if not value.isfinite():
                 raise InputError(
                     f"The loss of the {what} became {value.item()} in epoch {epoch + 1}, step "

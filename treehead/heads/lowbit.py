@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -26,7 +27,7 @@ def fit(
     seed: int,
     ternary: Annotated[float, Ge(0), Le(1)],
     rounded: Annotated[float, Ge(0), Lt(1)] = 0.3,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit a full layer, and round its weights in the loop after some of the steps.
@@ -35,9 +36,8 @@ def fit(
         ternary: share of the features whose weights have three values: those that gain most.
         rounded: share of the steps after which weights are rounded.
     """
-    raw = torch.from_numpy(train.features)
-    mean = raw.mean(0)
-    inputs = raw - mean
+    mean, _ = loop.mean_and_deviation(train.features)
+    inputs = train.features.changed(lambda x: x - mean)
     torch.manual_seed(seed)
     layer = nn.Linear(inputs.shape[1], train.classes)
     nn.init.zeros_(layer.weight)
@@ -65,14 +65,14 @@ def fit(
 
     toward = loop.toward(train.labels, teacher, training, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        return toward(linear(inputs[rows], weight(), layer.bias), rows)
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        return toward(linear(x, weight(), layer.bias), rows)
 
     model = nn.ParameterList([*layer.parameters(), scales])
     loop.train(
         model,
         loss,
-        n=len(inputs),
+        inputs=inputs,
         training=training,
         seed=seed,
         what="lowbit",
@@ -86,7 +86,7 @@ def fit(
         "code": three_valued[:, three].clamp(-1, 1).round().numpy().astype(np.int8),
         "scale_two": scale[0],
         "scale_three": scale[1],
-        "bias": (layer.bias - weight() @ mean).detach().numpy(),
+        "bias": (layer.bias - weight() @ torch.from_numpy(mean)).detach().numpy(),
     }
     return Head(arrays)
 

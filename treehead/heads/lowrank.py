@@ -4,6 +4,7 @@ The study's "adaptive" heads, without its dropout in the bottleneck, and its hea
 components, whose product it did not count.
 """
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -25,7 +27,7 @@ def fit(
     rank: Annotated[int, Ge(1)],
     basis: Literal["trained", "pca"] = "trained",
     relu: bool = False,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit both layers.
@@ -36,7 +38,7 @@ def fit(
             principal components of the standardised features.
         relu: read the ReLU of the features, as some of the study's heads do.
     """
-    inputs, mean, std = loop.standardized(_read(train.features, relu))
+    inputs, mean, std = loop.standardized(train.features.changed(partial(_read, relu=relu)))
     rank = min(rank, inputs.shape[1])
     torch.manual_seed(seed)
     start = {"trained": _discriminants, "pca": _principal}[basis](inputs, train, rank)
@@ -45,10 +47,10 @@ def fit(
     model = nn.ParameterList([down, *up.parameters()])
     toward = loop.toward(train.labels, teacher, training, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        return toward(up(inputs[rows] @ down.T), rows)
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        return toward(up(x @ down.T), rows)
 
-    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="lowrank")
+    loop.train(model, loss, inputs=inputs, training=training, seed=seed, what="lowrank")
     weight, offset = loop.folded(down, torch.zeros(rank), mean, std)
     upper = up.weight.detach().numpy()
     bias = up.bias.detach().numpy() + upper @ offset
@@ -71,23 +73,25 @@ def _read(features: np.ndarray, relu: bool) -> np.ndarray:
     return np.maximum(features, 0) if relu else features
 
 
-def _principal(inputs: Tensor, train: Examples, rank: int) -> Tensor:
+def _principal(inputs: Rows, train: Examples, rank: int) -> Tensor:
     """The principal components of inputs (n, dim), (rank, dim), of unit variance."""
-    variances, components = loop.decomposed(torch.linalg.eigh, inputs.T @ inputs / len(inputs))
+    variances, components = loop.decomposed(torch.linalg.eigh, loop.covariance(inputs))
     largest = components.T[-rank:].flip(0)
     return largest / variances[-rank:].flip(0).clamp_min(1e-6).sqrt()[:, None]
 
 
-def _discriminants(inputs: Tensor, train: Examples, rank: int) -> Tensor:
+def _discriminants(inputs: Rows, train: Examples, rank: int) -> Tensor:
     """The directions (rank, dim) that part the class means best in the metric of the features.
 
     Reduced-rank regression on the classes (Izenman, 1975), that is linear discriminant analysis;
     past the number of classes, principal components follow.
     """
     labels = torch.from_numpy(train.labels)
-    sums = torch.zeros(train.classes, inputs.shape[1]).index_add_(0, labels, inputs)
+    sums = torch.zeros(train.classes, inputs.shape[1])
+    for rows in inputs.slices():
+        sums.index_add_(0, labels[rows], torch.from_numpy(inputs[rows]))
     counts = torch.bincount(labels, minlength=train.classes).clamp_min(1)[:, None]
-    covariance = inputs.T @ inputs / len(inputs) + 1e-3 * torch.eye(inputs.shape[1])
+    covariance = loop.covariance(inputs) + 1e-3 * torch.eye(inputs.shape[1])
     whitener = torch.linalg.inv(loop.decomposed(torch.linalg.cholesky, covariance))
     means = (sums / counts.sqrt()) @ whitener.T
     directions = loop.decomposed(_right_vectors, means)[:rank] @ whitener

@@ -32,10 +32,10 @@ def fit(
     model = nn.Sequential(nn.Dropout(input_dropout), hidden, nn.ReLU(), nn.Dropout(dropout), output)
     toward = loop.toward(train.labels, None, training, sample_weight, label_smoothing)
 
-    def loss(rows: Tensor) -> Tensor:
-        return toward(model(inputs[rows]), rows)
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        return toward(model(x), rows)
 
-    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="mlp")
+    loop.train(model, loss, inputs=inputs, training=training, seed=seed, what="mlp")
     weight, bias = loop.folded(hidden.weight, hidden.bias, mean, std)
     arrays = {
         "hidden_weight": weight,

@@ -17,6 +17,7 @@ from torch.nn.functional import linear
 
 from treehead.artifacts import InputError
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import loop, pruning, sparse
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -50,7 +51,7 @@ def fit(
     decision: Annotated[int, Ge(1)],
     structured: bool = False,
     pruned: Annotated[float, Gt(0), Lt(1)] = 0.8,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit screens and decision.
@@ -79,8 +80,8 @@ def fit(
     def weights() -> list[Tensor]:
         return [*(shared * mask for mask in prune.masks), own * prune_own.masks[0]]
 
-    def loss(rows: Tensor) -> Tensor:
-        logits = linear(inputs[rows], torch.cat(weights()), biases.flatten())
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        logits = linear(x, torch.cat(weights()), biases.flatten())
         levels = logits.view(len(rows), -1, classes).unbind(1)
         return torch.stack([toward(level, rows) for level in levels]).sum()
 
@@ -92,7 +93,7 @@ def fit(
     loop.train(
         model,
         loss,
-        n=len(inputs),
+        inputs=inputs,
         training=training,
         seed=seed,
         what="nested",

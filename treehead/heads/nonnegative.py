@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from treehead.data.embeddings import Examples
-from treehead.data.moments import varying
 from treehead.heads import costs, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -37,12 +36,10 @@ def fit(
         width: width of the middle; None for one layer.
         weights: what makes a parameter a weight: "softplus", "relu" or "sigmoid".
     """
-    read = np.maximum(train.features, 0)
-    raw = torch.from_numpy(read)
-    deviation = raw.std(0)
-    alive = torch.from_numpy(varying(read)) & (deviation > 1e-6 * deviation.max())
-    scale = torch.where(alive, 1 / deviation.clamp_min(1e-12), 0.0)
-    inputs = raw * scale
+    read = train.features.changed(lambda x: np.maximum(x, 0))
+    _, std = loop.mean_and_deviation(read)
+    scale = np.where(std > 0, 1 / np.maximum(std, np.float32(1e-12)), np.float32(0))
+    inputs = read.changed(lambda x: x * scale)
     torch.manual_seed(seed)
     sizes = [inputs.shape[1], *([width] if width else []), train.classes]
     free = nn.ParameterList(_start(outputs, before, weights) for before, outputs in pairwise(sizes))
@@ -50,16 +47,16 @@ def fit(
     positive = _WEIGHTS[weights]
     toward = loop.toward(train.labels, None, training, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        hidden = inputs[rows]
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        hidden = x
         for weight in free:
             hidden = hidden @ positive(weight).T
         return toward(hidden + bias, rows)
 
     model = nn.ParameterList([*free, bias])
-    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="nonnegative")
+    loop.train(model, loss, inputs=inputs, training=training, seed=seed, what="nonnegative")
     layers = [positive(weight).detach() for weight in free]
-    layers[0] = layers[0] * scale
+    layers[0] = layers[0] * torch.from_numpy(scale)
     named = {f"weight_{index}": layer.numpy() for index, layer in enumerate(layers)}
     return Head({**named, "bias": bias.detach().numpy()})
 

@@ -44,13 +44,13 @@ def fit(
     to_parent = loop.toward(parent_of[train.labels], None, training, sample_weight)
     to_child = loop.toward(place[train.labels], None, training, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        x, p = inputs[rows], parent[rows]
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        p = parent[rows]
         children = layer(x * vectors[p])[:, :places].masked_fill(empty[p], -torch.inf)
         return to_parent(layer(x)[:, :parents], rows) + to_child(children, rows)
 
     model = nn.ParameterList([*layer.parameters(), vectors])
-    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="shift")
+    loop.train(model, loss, inputs=inputs, training=training, seed=seed, what="shift")
     arrays = {
         "mean": mean.numpy(),
         "inverse_std": (1 / std).numpy(),

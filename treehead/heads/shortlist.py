@@ -7,6 +7,7 @@ from annotated_types import Ge
 
 from treehead.artifacts import InputError
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import linear, lowrank
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -25,7 +26,7 @@ def fit(
     rank: Annotated[int, Ge(1)],
     k: Annotated[int, Ge(1)] | None = None,
     margin: Annotated[float, Ge(0)] | None = None,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit the preview and the full head.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from treehead.artifacts import Tensors
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import costs, loop, pruning
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -27,7 +28,7 @@ def fit(
     kept: Annotated[int, Ge(1)],
     structured: bool = False,
     pruned: Annotated[float, Gt(0), Lt(1)] = 0.8,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit a full layer and prune it while it trains.
@@ -46,13 +47,11 @@ def fit(
     prune = pruning.Pruning(layer.weight, [size], structured, pruned)
     toward = loop.toward(train.labels, teacher, training, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        return toward(
-            nn.functional.linear(inputs[rows], layer.weight * prune.masks[0], layer.bias), rows
-        )
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        return toward(nn.functional.linear(x, layer.weight * prune.masks[0], layer.bias), rows)
 
     loop.train(
-        layer, loss, n=len(inputs), training=training, seed=seed, what="sparse", before_step=prune
+        layer, loss, inputs=inputs, training=training, seed=seed, what="sparse", before_step=prune
     )
     return Head(folded(layer.weight, prune.masks[0], layer.bias, mean, std))
 

@@ -4,6 +4,7 @@ Both layers are trained together, the children against all classes, so that the 
 parents can be compared. On clusters with a matrix for each parent this is the study's "modifier".
 """
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from treehead.data import clusters
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import linear, loop
 from treehead.heads.costs import Cost
 from treehead.heads.head import Head
@@ -30,7 +32,7 @@ def fit(
     reads: Literal["features", "parent_logits"] = "features",
     child_weight: Annotated[float, Gt(0)] = 1.0,
     k: Annotated[int, Ge(1)] = 1,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit with the loss parent + child_weight * class.
@@ -51,13 +53,13 @@ def fit(
     lower = nn.Linear(inputs.shape[1] if reads == "features" else upper.out_features, train.classes)
     to_parent, to_class = losses(train, parent_of, training, teacher, sample_weight)
 
-    def loss(rows: Tensor) -> Tensor:
-        logits = upper(inputs[rows])
-        read = inputs[rows] if reads == "features" else logits.relu()
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
+        logits = upper(x)
+        read = x if reads == "features" else logits.relu()
         return to_parent(logits, rows) + child_weight * to_class(lower(read), rows)
 
     model = nn.ModuleList([upper, lower])
-    loop.train(model, loss, n=len(inputs), training=training, seed=seed, what="tree")
+    loop.train(model, loss, inputs=inputs, training=training, seed=seed, what="tree")
     parent = Linear(*loop.folded(upper.weight, upper.bias, mean, std))
     child = Linear(lower.weight.detach().numpy(), lower.bias.detach().numpy())
     if reads == "features":
@@ -98,7 +100,8 @@ def learned(
 ) -> np.ndarray:
     """The cluster of each class, (classes,): `groups` of those that a linear head confuses."""
     flat = linear.fit(train, training=training, seed=seed, sample_weight=sample_weight)
-    confused = clusters.confusion(linear.predict(flat, train.features), train.labels)
+    logits = train.features.changed(partial(linear.predict, flat))
+    confused = clusters.confusion(logits, train.labels)
     return clusters.balanced(clusters.similarity(confused), min(groups, train.classes), seed)
 
 
@@ -106,11 +109,15 @@ def losses(
     train: Examples,
     parent_of: np.ndarray,
     training: dict[str, Any],
-    teacher: np.ndarray | None,
+    teacher: Rows | None,
     sample_weight: np.ndarray | None,
 ) -> tuple[loop.Loss, loop.Loss]:
     """The losses of the logits of the parents and of the classes."""
-    of_parents = None if teacher is None else _summed(teacher, parent_of, training["temperature"])
+    of_parents = (
+        None
+        if teacher is None
+        else teacher.changed(lambda logits: _summed(logits, parent_of, training["temperature"]))
+    )
     to_parent = loop.toward(parent_of[train.labels], of_parents, training, sample_weight)
     return to_parent, loop.toward(train.labels, teacher, training, sample_weight)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from treehead.data.embeddings import Examples
+from treehead.data.rows import Rows
 from treehead.heads import loop
 from treehead.heads import tree as trees
 from treehead.heads.costs import Cost
@@ -30,7 +31,7 @@ def fit(
     margin: Annotated[float, Ge(0)],
     kept: Annotated[int, Ge(1)],
     groups: Annotated[int, Ge(1)] = 10,
-    teacher: np.ndarray | None = None,
+    teacher: Rows | None = None,
     sample_weight: np.ndarray | None = None,
 ) -> Head:
     """Fit a tree of full layers, keep the features that matter most to it, and fit again, rounding.
@@ -46,20 +47,20 @@ def fit(
     parents = int(parent_of.max()) + 1
     to_parent, to_class = trees.losses(train, parent_of, training, teacher, sample_weight)
 
-    def minimise(inputs: Tensor, weight: Callable[[], Tensor], bias: Tensor, *more: Tensor) -> None:
-        def loss(rows: Tensor) -> Tensor:
-            logits = linear(inputs[rows], weight(), bias)
+    def minimise(inputs: Rows, weight: Callable[[], Tensor], bias: Tensor, *more: Tensor) -> None:
+        def loss(x: Tensor, rows: Tensor) -> Tensor:
+            logits = linear(x, weight(), bias)
             return to_parent(logits[:, :parents], rows) + to_class(logits[:, parents:], rows)
 
-        model, n = nn.ParameterList([bias, *more]), len(inputs)
-        loop.train(model, loss, n=n, training=training, seed=seed, what="twobit")
+        model = nn.ParameterList([bias, *more])
+        loop.train(model, loss, inputs=inputs, training=training, seed=seed, what="twobit")
 
-    raw = torch.from_numpy(train.features)
-    std, mean = torch.std_mean(raw, dim=0)
+    mean, std = loop.mean_and_deviation(train.features)
+    centred = train.features.changed(lambda x: x - mean)
     bias = nn.Parameter(torch.zeros(parents + train.classes))
     full = nn.Parameter(torch.zeros(len(bias), len(mean)))
-    minimise(raw - mean, lambda: full, bias, full)
-    matters = (full.detach() * std).square().sum(0)
+    minimise(centred, lambda: full, bias, full)
+    matters = (full.detach() * torch.from_numpy(std)).square().sum(0)
     read = matters.topk(min(kept, len(matters))).indices.sort().values
     some = nn.Parameter(full.detach()[:, read])
     level = torch.arange(len(bias)) >= parents  # whether a row is of a child
@@ -72,11 +73,11 @@ def fit(
     def rounded() -> Tensor:
         return _rounded(some, of_rows())
 
-    minimise((raw - mean)[:, read], rounded, bias, some, scale)
+    minimise(centred.changed(lambda x: x.take(read.numpy(), 1)), rounded, bias, some, scale)
     arrays = {
         "code": (some / of_rows()).detach().floor().clamp(-2, 1).numpy().astype(np.int8),
         "scale": scale.detach().exp().numpy(),
-        "bias": (bias - rounded() @ mean[read]).detach().numpy(),
+        "bias": (bias - rounded() @ torch.from_numpy(mean)[read]).detach().numpy(),
         "read": np.isin(np.arange(len(mean)), read),
         "parent_of": parent_of.astype(np.uint16),
     }

@@ -43,7 +43,7 @@ def fit(
     dim = x.shape[1]
     if children == 1:
         return {"weight": np.zeros((1, dim), np.float32), "bias": np.zeros(1, np.float32)}
-    mean, std = moments(x)
+    _, mean, std, _ = (np.float32(found) for found in moments([x]))
     least = max(1e-6 * std.max(), np.finfo(np.float32).tiny)
     std = np.where(std > 0, np.maximum(std, least), np.inf)
     standardized = (x - mean) / std

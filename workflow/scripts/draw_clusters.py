@@ -4,16 +4,16 @@ import pandas
 
 from treehead import console, records
 from treehead.data import clusters, embeddings, taxonomy
-from treehead.heads import fitting, linear
+from treehead.heads import fitting
 from treehead.report import figures
 
 settings = snakemake.params.clusters
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     tree = taxonomy.read(snakemake.input.taxonomy)
-    features, fine = embeddings.read(snakemake.input.embeddings).flat()
+    train = embeddings.examples(snakemake.input.embeddings, len(settings["names"]))
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
-    logits = linear.predict(*fitting.as_fitted(head, features))
-    alike = clusters.similarity(clusters.confusion(logits, fine))
+    logits = fitting.logits("linear", head, train.features)
+    alike = clusters.similarity(clusters.confusion(logits, train.labels))
     drawn = figures.dendrogram(alike, tree, settings["title"])
     figures.save(drawn, snakemake.output.dendrogram)
     table = pandas.read_parquet(snakemake.input.predictions)

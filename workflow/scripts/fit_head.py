@@ -9,7 +9,7 @@ from treehead.heads import fitting
 settings, name = snakemake.params.head, snakemake.wildcards.head
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     torch.set_num_threads(settings["threads"])
-    train = embeddings.read(snakemake.input.embeddings).examples(settings["classes"])
+    train = embeddings.examples(snakemake.input.embeddings, settings["classes"])
     teachers = [(settings["teacher"], fitting.load(path)) for path in snakemake.input.teacher]
     heads = fitting.fit(
         settings["module"],

@@ -2,13 +2,13 @@
 
 from treehead import console, records
 from treehead.data import clusters, embeddings, taxonomy
-from treehead.heads import fitting, linear
+from treehead.heads import fitting
 
 settings = snakemake.params.clusters
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
-    features, fine = embeddings.read(snakemake.input.embeddings).flat()
+    train = embeddings.examples(snakemake.input.embeddings, len(settings["names"]))
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
-    confused = clusters.confusion(linear.predict(*fitting.as_fitted(head, features)), fine)
-    alike = clusters.similarity(confused)
+    logits = fitting.logits("linear", head, train.features)
+    alike = clusters.similarity(clusters.confusion(logits, train.labels))
     cluster_of = clusters.balanced(alike, settings["groups"], settings["seed"])
     taxonomy.from_clusters(cluster_of, settings["names"]).write(snakemake.output[0])

@@ -9,7 +9,7 @@ with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.outp
     settings = taxonomy.complete(
         snakemake.params.child, snakemake.input.taxonomy, int(snakemake.wildcards.parent)
     )
-    features, labels = embeddings.read(snakemake.input.embeddings).among(settings["classes"])
+    features, labels = embeddings.among(snakemake.input.embeddings, settings["classes"])
     path = snakemake.input.parent
     parent = Linear(**artifacts.read_tensors(path)) if path else None
     x = children.inputs(features, parent)

@@ -10,7 +10,7 @@ from treehead.hierarchy import parent
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     settings = taxonomy.complete(snakemake.params.parent, snakemake.input.taxonomy)
     torch.set_num_threads(settings["threads"])
-    train = embeddings.read(snakemake.input.embeddings).examples(len(settings["parent_of"]))
+    train = embeddings.examples(snakemake.input.embeddings, len(settings["parent_of"]))
     own = ("objective", "child_weight", "class_weights")
     objective = {key: settings[key] for key in own if key in settings}
     head = parent.fit(

@@ -12,7 +12,7 @@ with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.outp
     taken = packed.of_few_bits(
         packed.taken(given.choice, given.packed, snakemake.params.deploy["heads"]), given.packed
     )
-    sample = embeddings.read(given.train).features[0]
+    sample = embeddings.sample(given.train)
     features = arriving.features(given.backbone, sample)
     head = build.build(taken.module, taken.file, features, sample)
     val = embeddings.read(given.val).features[0]
