@@ -34,6 +34,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "lasso": {"alpha": 0.02, "iterations": 4},
     "linear, with a teacher": {},
 }
+TEACHER = {"width": 1024, "dropout": 0.0, "input_dropout": 0.0, "label_smoothing": 0.0}
 
 
 def draw(options: argparse.Namespace, number: int) -> str:
@@ -67,13 +68,9 @@ def fit(options: argparse.Namespace, path: Path, name: str) -> None:
     given = {"seeds": [0], "what": name}
     teacher = None
     if taught:
-        # Untrained: what it says takes as long.
-        wide = {"width": 1024, "dropout": 0.0, "input_dropout": 0.0, "label_smoothing": 0.0}
+        # Of a few images: what it says of the others takes as long.
         few = train._replace(features=train.features.every(100), labels=train.labels[::100])
-        fitted = fitting.fit(
-            "mlp", few, settings=wide | {"training": TRAINING | {"epochs": 1}}, **given
-        )
-        teacher = ("mlp", fitted)
+        teacher = ("mlp", fitting.fit("mlp", few, settings=TEACHER | settings, **given))
     fitting.fit(module, train, settings=settings, teacher=teacher, **given)
 
 

@@ -4,11 +4,13 @@ import errno
 import glob
 import hashlib
 import json
+import mmap
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -232,11 +234,14 @@ def map_tensors(path: str | Path) -> Tensors:
     """
     with _checked(path) as file, open(path, "rb") as content:
         start = 8 + int.from_bytes(content.read(8), "little")  # the length of the header, before it
+        mapped = mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ)
+        # Rows are read in any order: what lies beside one is not read ahead.
+        mapped.madvise(mmap.MADV_RANDOM)
         found = {}
         for name in file.offset_keys():
             part = file.get_slice(name)
-            dtype, shape = part[:0].dtype, tuple(part.get_shape())
-            found[name] = np.asarray(np.memmap(path, dtype, "r", start, shape))
+            dtype, shape = part[:0].dtype, part.get_shape()
+            found[name] = np.frombuffer(mapped, dtype, prod(shape), start).reshape(shape)
             start += found[name].nbytes
     return found
 

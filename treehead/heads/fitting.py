@@ -64,7 +64,7 @@ def fit(
         given = dict(settings)
         if teacher is not None:
             kind, heads = teacher
-            given["teacher"] = logits(kind, heads[seed], train.features).held()
+            given["teacher"] = train.features.changed(partial(predict, kind, heads[seed])).held()
         head = module(name).fit(own, **given, seed=seed)
         fitted[seed] = Head(head.arrays | {_EXPONENT: exponent}, head.settings)
     return fitted
@@ -97,11 +97,6 @@ def load(path: str | Path) -> dict[int, Head]:
 def predict(name: str, head: Head, features: np.ndarray) -> np.ndarray:
     """Logits (n, classes) of features (n, dim); -inf for classes that the head did not look at."""
     return module(name).predict(*as_fitted(head, features))
-
-
-def logits(name: str, head: Head, features: Rows) -> Rows:
-    """As `predict`, where features may be more than memory holds."""
-    return features.changed(partial(predict, name, head))
 
 
 def cost(name: str, head: Head, features: np.ndarray) -> Cost:

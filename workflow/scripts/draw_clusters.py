@@ -12,7 +12,7 @@ with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.outp
     tree = taxonomy.read(snakemake.input.taxonomy)
     train = embeddings.examples(snakemake.input.embeddings, len(settings["names"]))
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
-    logits = fitting.logits("linear", head, train.features)
+    logits = train.features.changed(fitting.linear(head).logits)
     alike = clusters.similarity(clusters.confusion(logits, train.labels))
     drawn = figures.dendrogram(alike, tree, settings["title"])
     figures.save(drawn, snakemake.output.dendrogram)

@@ -8,7 +8,7 @@ settings = snakemake.params.clusters
 with console.job(snakemake.log[0]), records.kept(snakemake.input, snakemake.output):
     train = embeddings.examples(snakemake.input.embeddings, len(settings["names"]))
     head = fitting.load(snakemake.input.linear)[settings["flat_seed"]]
-    logits = fitting.logits("linear", head, train.features)
+    logits = train.features.changed(fitting.linear(head).logits)
     alike = clusters.similarity(clusters.confusion(logits, train.labels))
     cluster_of = clusters.balanced(alike, settings["groups"], settings["seed"])
     taxonomy.from_clusters(cluster_of, settings["names"]).write(snakemake.output[0])
