@@ -161,6 +161,21 @@ def tensors(folder: Path, own: Project) -> tuple[Path, Callable[[Path], Any]]:
     return path, read
 
 
+def mapped(folder: Path, own: Project) -> tuple[Path, Callable[[Path], Any]]:
+    path = folder / "train.safetensors"
+    features, fine = np.ones((2, 3, 4), np.float16), np.arange(3)
+    artifacts.write_tensors(path, {"features": features, "fine": fine})
+
+    def read(path: Path) -> None:
+        found, copied = artifacts.map_tensors(path), artifacts.read_tensors(path)
+        assert found.keys() == copied.keys()
+        for name, array in copied.items():
+            assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+            assert found[name].tobytes() == array.tobytes()
+
+    return path, read
+
+
 def weights(folder: Path, own: Project) -> tuple[Path, Callable[[Path], Any]]:
     path = folder / "w.safetensors"
     save_file({"w": np.ones((3, 4), np.float32), "b": np.zeros(3)}, path)
@@ -204,6 +219,7 @@ FORMATS: dict[str, Callable[[Path, Project], tuple[Path, Callable[[Path], Any]]]
     "parquet data": parquet,
     "an ONNX classifier": onnx,
     "safetensors": tensors,
+    "safetensors that stay in their file": mapped,
     "safetensors weights": weights,
     "`.pt` weights": lambda folder, own: checkpoint(folder, True),
     "older `.pt` weights": lambda folder, own: checkpoint(folder, False),

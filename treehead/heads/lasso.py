@@ -43,13 +43,14 @@ def fit(
         teacher: logits (n, classes) instead of the labels, for the layer on the selected features.
     """
     inputs, mean, std = loop.standardized(train.features)
-    some, labels = inputs.every(_EVERY).held(), train.labels[::_EVERY]
+    some = inputs.every(_EVERY)
     weights = np.ones(len(some), np.float32)
     if sample_weight is not None:
         weights = sample_weight[::_EVERY]
         centre = _mean(some, weights)  # the steps are for centred inputs
         some = some.changed(lambda x: x - centre)
-    kept = _selected(some, labels, train.classes, weights, alpha, iterations)
+    seen = Examples(some.held(), train.labels[::_EVERY], train.classes)
+    kept = _selected(seen, weights, alpha, iterations)
     if not len(kept):
         raise InputError(f"No feature is left at the lasso's alpha {alpha}; lower it in heads.")
     inputs = inputs.changed(lambda x: x.take(kept, 1))
@@ -71,55 +72,39 @@ def _mean(inputs: Rows, weights: np.ndarray) -> np.ndarray:
     return sums / weights.sum()
 
 
-def _selected(
-    inputs: Rows,
-    labels: np.ndarray,
-    classes: int,
-    weights: np.ndarray,
-    alpha: float,
-    iterations: int,
-) -> np.ndarray:
+def _selected(train: Examples, weights: np.ndarray, alpha: float, iterations: int) -> np.ndarray:
     """Places of the features whose columns are not zero in the penalised optimum.
 
     The penalty of a column is in inverse proportion to its norm without one (the adaptive lasso of
     Zou, 2006), so that important features are shrunk less.
     """
-    given = (inputs, labels, classes, weights)
-    free = _columns(*given, torch.zeros(inputs.shape[1]), iterations).norm(dim=1)
+    none = torch.zeros(train.features.shape[1])
+    free = _columns(train, weights, none, iterations).norm(dim=1)
     penalty = alpha * free.mean() / free.clamp_min(1e-6 * free.max())
-    return _columns(*given, penalty, iterations).norm(dim=1).nonzero()[:, 0].numpy()
+    return _columns(train, weights, penalty, iterations).norm(dim=1).nonzero()[:, 0].numpy()
 
 
 @torch.no_grad()
-def _columns(
-    inputs: Rows,
-    labels: np.ndarray,
-    classes: int,
-    weights: np.ndarray,
-    penalty: Tensor,
-    iterations: int,
-) -> Tensor:
+def _columns(train: Examples, weights: np.ndarray, penalty: Tensor, iterations: int) -> Tensor:
     """Columns (dim, classes) of softmax regression with penalty (dim,) times each one's norm.
 
     By accelerated proximal steps (Beck and Teboulle, 2009): the Hessian is at most half of the
     inputs' covariance.
 
     Args:
-        inputs: centred, (n, dim).
-        labels: (n,) in 0..classes-1.
-        classes: number of classes.
+        train: its features are centred.
         weights: of the images, (n,).
         penalty: of each column, (dim,).
         iterations: number of steps.
     """
-    n, dim = inputs.shape
-    step = 2 / loop.decomposed(torch.linalg.eigvalsh, loop.covariance(inputs, weights))[-1]
-    shares = np.bincount(labels, weights, classes) / n
-    weight = ahead = torch.zeros(dim, classes)
+    spread = loop.covariance(train.features, weights)
+    step = 2 / loop.decomposed(torch.linalg.eigvalsh, spread)[-1]
+    shares = np.bincount(train.labels, weights, train.classes) / len(train.labels)
+    weight = ahead = torch.zeros(len(penalty), train.classes)
     bias = torch.from_numpy(shares).float().clamp_min(1e-6).log()
     momentum = 1.0
     for _ in progress(range(iterations), "lasso", iterations, "steps"):
-        slope, error = _gradient(inputs, labels, weights, ahead, bias)
+        slope, error = _gradient(train, weights, ahead, bias)
         moved = ahead - step * slope
         norm = moved.norm(dim=1, keepdim=True)
         shrunk = moved * (1 - step * penalty[:, None] / norm.clamp_min(1e-12)).clamp_min(0)
@@ -131,18 +116,19 @@ def _columns(
 
 
 def _gradient(
-    inputs: Rows, labels: np.ndarray, weights: np.ndarray, weight: Tensor, bias: Tensor
+    train: Examples, weights: np.ndarray, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Of the mean cross-entropy: by the columns (dim, classes), and by the bias (classes,)."""
     slope, error = torch.zeros_like(weight), torch.zeros_like(bias)
-    for rows in inputs.slices():
-        x = torch.from_numpy(inputs[rows])
+    for rows in train.features.slices():
+        x = torch.from_numpy(train.features[rows])
         off = softmax(x @ weight + bias, 1)
-        off[torch.arange(len(x)), torch.from_numpy(labels[rows])] -= 1
+        off[torch.arange(len(x)), torch.from_numpy(train.labels[rows])] -= 1
         off *= torch.from_numpy(weights[rows, None])
         slope += x.T @ off
         error += off.sum(0)
-    return slope / len(inputs), error / len(inputs)
+    n = len(train.labels)
+    return slope / n, error / n
 
 
 def predict(head: Head, features: np.ndarray) -> np.ndarray:
