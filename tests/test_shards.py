@@ -110,7 +110,6 @@ def test_of_one_lost_shard_that_one_is_made_again(sharded: Project, tmp_path: Pa
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_images_that_changed_are_told_by_the_shard_that_reads_them(
     sharded: Project, tmp_path: Path
 ):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from treehead.artifacts import InputError, map_tensors, read_tensors, write_joined, write_tensors
-from treehead.data.moments import varying
+from treehead.data.moments import moments
 from treehead.data.rows import Rows
 
 # What rounding may change of a feature, as a share of its deviation: as much as whole numbers of 5
@@ -14,8 +14,6 @@ from treehead.data.rows import Rows
 _MOST_LOST = 1 / 16
 # Fewer rows may be close to one another by chance.
 _FEWEST = 5
-# So many features are looked at together: all would take several times their memory.
-_TOGETHER = 32
 # So many images show the range of features.
 _SAMPLE = 50_000
 
@@ -67,12 +65,9 @@ def _lost(features: np.ndarray, rounded: np.ndarray) -> str:
     views, n, dim = features.shape
     if views * n < _FEWEST:
         return ""
-    deviation, error = np.zeros(dim), np.zeros(dim)
-    for start in range(0, dim, _TOGETHER):
-        some = slice(start, start + _TOGETHER)
-        exact = features[:, :, some].astype(np.float64).reshape(views * n, -1)
-        deviation[some] = np.where(varying(exact), exact.std(0), 0)
-        error[some] = (rounded[:, :, some].reshape(views * n, -1) - exact).std(0)
+    exact, stored = (Rows(some.reshape(views * n, dim)) for some in (features, rounded))
+    deviation = exact.moments.deviation
+    error = moments(stored[rows] - exact[rows] for rows in exact.slices()).deviation
     matters = deviation > 1e-6 * deviation.max()
     share = np.divide(error, deviation, out=np.zeros(dim), where=matters)
     worst = int(share.argmax())
@@ -80,7 +75,7 @@ def _lost(features: np.ndarray, rounded: np.ndarray) -> str:
         return ""
     return (
         f"rounding to float16 loses {share[worst]:.0%} of the deviation of feature {worst}, "
-        f"{deviation[worst]:.3g} around {features[:, :, worst].mean():.3g}"
+        f"{deviation[worst]:.3g} around {exact.moments.mean[worst]:.3g}"
     )
 
 

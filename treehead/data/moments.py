@@ -27,11 +27,6 @@ class Moments(NamedTuple):
     varies: np.ndarray
 
 
-def varying(x: np.ndarray) -> np.ndarray:
-    """Which columns of x (n, columns) vary by more than rounding, bool (columns,)."""
-    return _vary(x.min(0), x.max(0))
-
-
 def moments(parts: Iterable[np.ndarray]) -> Moments:
     """Of rows float32 (n, columns) in parts, in float64 (Chan, Golub and LeVeque, 1979)."""
     n, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
@@ -43,11 +38,6 @@ def moments(parts: Iterable[np.ndarray]) -> Moments:
             away, share = own - mean, len(x) / (n + len(x))
             squares = squares + ((x - own) ** 2).sum(0) + away**2 * n * share
             mean, n = mean + away * share, n + len(x)
-    varies = _vary(low, high)
+    varies = high - low > _ROUNDING * np.maximum(-low, high)
     deviation = np.where(varies, np.sqrt(squares / n), 0)
     return Moments(n, mean, deviation, varies)
-
-
-def _vary(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Whether columns go from lowest to highest over more than a share of their size."""
-    return high - low > _ROUNDING * np.maximum(-low, high)

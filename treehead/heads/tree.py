@@ -113,11 +113,10 @@ def losses(
     sample_weight: np.ndarray | None,
 ) -> tuple[loop.Loss, loop.Loss]:
     """The losses of the logits of the parents and of the classes."""
-    of_parents = (
-        None
-        if teacher is None
-        else teacher.changed(lambda logits: _summed(logits, parent_of, training["temperature"]))
-    )
+    of_parents = None
+    if teacher is not None:
+        temperature = training["temperature"]
+        of_parents = teacher.changed(lambda logits: _summed(logits, parent_of, temperature))
     to_parent = loop.toward(parent_of[train.labels], of_parents, training, sample_weight)
     return to_parent, loop.toward(train.labels, teacher, training, sample_weight)
 

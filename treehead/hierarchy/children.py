@@ -43,7 +43,8 @@ def fit(
     dim = x.shape[1]
     if children == 1:
         return {"weight": np.zeros((1, dim), np.float32), "bias": np.zeros(1, np.float32)}
-    _, mean, std, _ = (np.float32(found) for found in moments([x]))
+    found = moments([x])
+    mean, std = np.float32(found.mean), np.float32(found.deviation)
     least = max(1e-6 * std.max(), np.finfo(np.float32).tiny)
     std = np.where(std > 0, np.maximum(std, least), np.inf)
     standardized = (x - mean) / std
@@ -51,10 +52,10 @@ def fit(
     weights = balance.sample_weight(labels, children, class_weights)
     each = np.float32(1) if weights is None else weights[:, None]
     given, start = (standardized, target, l2, each), np.zeros((dim + 1) * children)
-    found = minimize(_objective, start, given, jac=True, method="L-BFGS-B", tol=1e-6)
-    if not np.isfinite(found.fun):
-        raise InputError(f"A child's fit ended at the loss {found.fun}; raise child.l2.")
-    parameters = found.x.reshape(dim + 1, children)
+    best = minimize(_objective, start, given, jac=True, method="L-BFGS-B", tol=1e-6)
+    if not np.isfinite(best.fun):
+        raise InputError(f"A child's fit ended at the loss {best.fun}; raise child.l2.")
+    parameters = best.x.reshape(dim + 1, children)
     weight = parameters[:-1].T / std
     return {
         "weight": weight.astype(np.float32),
